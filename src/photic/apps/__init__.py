@@ -1,0 +1,1 @@
+"""Applications; each is one folder, registered through its plug-in, and none imports another."""

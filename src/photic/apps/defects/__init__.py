@@ -1,0 +1,1 @@
+"""Steel-surface defects: multi-label classification of strip images."""

@@ -1,0 +1,210 @@
+"""Checkpoints: one safetensors file that holds weights, training state and a JSON description.
+
+A single file can be replaced in one rename, so weights and state never disagree after a crash, and
+nothing in it is executed when it is read. Layout:
+
+- tensors ``model.*`` (trained weights), ``ema.*`` (their moving average, if there is one), ``state.*``;
+- metadata ``photic`` (JSON): format version, description, and the state's tree with tensors by reference.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from photic.core.errors import CheckpointError
+from photic.core.files import atomic_path
+
+FORMAT = 1
+_MODEL, _EMA, _STATE = "model.", "ema.", "state."
+
+
+@dataclass
+class Checkpoint:
+    """What a checkpoint file holds."""
+
+    weights: dict[str, Tensor]
+    """Trained weights and buffers of the task, by name."""
+    ema: dict[str, Tensor] | None = None
+    """Their exponential moving average, if one was kept."""
+    state: dict[str, Any] = field(default_factory=dict)
+    """Training state: nested dicts, lists, scalars and tensors."""
+    description: dict[str, Any] = field(default_factory=dict)
+    """What is needed to use the weights: resolved config, class names, thresholds, progress (JSON)."""
+
+    def deployed(self) -> dict[str, Tensor]:
+        """Return the weights to evaluate and deploy: the moving average if there is one."""
+        return self.ema if self.ema is not None else self.weights
+
+
+def write_checkpoint(path: Path | str, checkpoint: Checkpoint) -> Path:
+    """Write a checkpoint, whole or not at all.
+
+    Raises:
+        CheckpointError: the file cannot be written (disk full, no permission); an earlier one at ``path`` is kept.
+    """
+    path = Path(path)
+    tensors: dict[str, Tensor] = {}
+    for prefix, weights in ((_MODEL, checkpoint.weights), (_EMA, checkpoint.ema or {})):
+        tensors.update((prefix + name, _plain(tensor)) for name, tensor in weights.items())
+    tree = _encode(checkpoint.state, _STATE, tensors)
+    header = {"format": FORMAT, "has_ema": checkpoint.ema is not None, "description": checkpoint.description, "state": tree}
+    try:
+        with atomic_path(path) as temporary:
+            save_file(tensors, temporary, metadata={"photic": json.dumps(header)})
+    except (OSError, SafetensorError) as error:
+        kept = f"; the previous checkpoint {path} is unchanged" if path.exists() else ""
+        raise CheckpointError(f"{path}: cannot write the checkpoint: {error}{kept}. Free some space, then resume the run") from error
+    return path
+
+
+def read_checkpoint(path: Path | str, *, with_state: bool = True) -> Checkpoint:
+    """Read a checkpoint without executing anything from it.
+
+    Args:
+        path: the file.
+        with_state: also read the training state (twice the weights' size for Adam).
+
+    Raises:
+        CheckpointError: missing, truncated, not a Photic checkpoint, or of a newer format.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint file")
+    _refuse_pickle(path)
+    try:
+        with safe_open(path, framework="pt") as handle:
+            header = _header(path, handle.metadata())
+            names = list(handle.keys())
+            wanted = [name for name in names if with_state or not name.startswith(_STATE)]
+            tensors = {name: handle.get_tensor(name) for name in wanted}
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path}: damaged or truncated checkpoint ({error}); {path.stat().st_size} bytes on disk. Use another checkpoint of the run"
+        ) from error
+    state = _decode(header["state"], tensors) if with_state else {}
+    return Checkpoint(
+        weights={name.removeprefix(_MODEL): t for name, t in tensors.items() if name.startswith(_MODEL)},
+        ema={name.removeprefix(_EMA): t for name, t in tensors.items() if name.startswith(_EMA)} if header["has_ema"] else None,
+        state=state,
+        description=header["description"],
+    )
+
+
+def read_weights(path: Path | str) -> dict[str, Tensor]:
+    """Read bare network weights from a file: safetensors, a Photic checkpoint, or a tensors-only ``.pth``.
+
+    Raises:
+        CheckpointError: missing, damaged, or a pickle with anything but tensors in it (refused, not executed).
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such weights file")
+    if path.suffix in (".pth", ".pt", ".bin"):
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch raises several kinds for pickles with code and for damage
+            raise CheckpointError(
+                f"{path}: refused: not a file of plain tensors, and Photic does not execute pickles. Convert it to safetensors"
+            ) from error
+        content = content.get("state_dict", content.get("model", content)) if isinstance(content, Mapping) else content
+        if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+            raise CheckpointError(f"{path}: expected a mapping of names to tensors")
+        return dict(content)
+    _refuse_pickle(path)
+    try:
+        with safe_open(path, framework="pt") as handle:
+            if "photic" in (handle.metadata() or {}):
+                header = _header(path, handle.metadata())
+                prefix = (_EMA if header["has_ema"] else _MODEL) + "network."
+                return {name.removeprefix(prefix): handle.get_tensor(name) for name in handle.keys() if name.startswith(prefix)}
+            return {name: handle.get_tensor(name) for name in handle.keys()}
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: damaged or truncated weights file ({error})") from error
+
+
+def load_weights(module: nn.Module, weights: Mapping[str, Tensor], source: Path | str) -> None:
+    """Copy weights into a module, all or nothing.
+
+    Raises:
+        CheckpointError: names or shapes differ; the message lists which.
+    """
+    own = module.state_dict()
+    problems = [
+        f"{name}: the network has {tuple(own[name].shape)}, the file {tuple(weights[name].shape)}"
+        for name in own
+        if name in weights and own[name].shape != weights[name].shape
+    ]
+    problems += [f"{name}: missing in the file" for name in own if name not in weights]
+    problems += [f"{name}: not in the network" for name in weights if name not in own]
+    if problems:
+        shown = "\n  ".join(problems[:12]) + (f"\n  ... and {len(problems) - 12} more" if len(problems) > 12 else "")
+        raise CheckpointError(
+            f"{source}: the weights do not fit this network; {len(problems)} of {len(own)} entries differ:\n  {shown}\n"
+            "Use the model settings the weights were trained with"
+        )
+    module.load_state_dict(dict(weights))
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    # safetensors refuses shared memory; a clone on the CPU is also a snapshot that later steps cannot change.
+    return tensor.detach().cpu().contiguous().clone()
+
+
+def _refuse_pickle(path: Path) -> None:
+    with open(path, "rb") as handle:
+        start = handle.read(4)
+    if start[:1] == b"\x80" or start == b"PK\x03\x04":
+        raise CheckpointError(f"{path}: refused: this is a pickle or a zipped pickle, which can execute code; Photic reads safetensors")
+
+
+def _header(path: Path, metadata: Mapping[str, str] | None) -> dict[str, Any]:
+    if not metadata or "photic" not in metadata:
+        raise CheckpointError(f"{path}: a safetensors file, but not a Photic checkpoint (use it as weights: model.weights={path})")
+    header: dict[str, Any] = json.loads(metadata["photic"])
+    if header["format"] > FORMAT:
+        raise CheckpointError(f"{path}: written by a newer Photic (format {header['format']}, this one reads {FORMAT}); upgrade photic")
+    return header
+
+
+def _encode(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:
+    """Replace tensors by references and everything JSON does not know by marked lists."""
+    if isinstance(value, Tensor):
+        tensors[place] = _plain(value)
+        return {"!": "tensor", "of": place}
+    if isinstance(value, Mapping):
+        items = [[_key(key, place), _encode(item, f"{place}/{key}", tensors)] for key, item in value.items()]
+        return {"!": "dict", "of": items}
+    if isinstance(value, list | tuple):
+        items = [_encode(item, f"{place}/{i}", tensors) for i, item in enumerate(value)]
+        return items if isinstance(value, list) else {"!": "tuple", "of": items}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise CheckpointError(f"checkpoint state at {place}: a {type(value).__name__} cannot be stored (expected tensors, numbers, text, lists, dicts)")
+
+
+def _key(key: Any, place: str) -> str | int:
+    if isinstance(key, str | int):
+        return key
+    raise CheckpointError(f"checkpoint state at {place}: a key of type {type(key).__name__} cannot be stored")
+
+
+def _decode(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+    if isinstance(value, list):
+        return [_decode(item, tensors) for item in value]
+    if isinstance(value, dict):
+        content = value["of"]
+        if value["!"] == "tensor":
+            return tensors[content]
+        if value["!"] == "tuple":
+            return tuple(_decode(item, tensors) for item in content)
+        return {key: _decode(item, tensors) for key, item in content}
+    return value

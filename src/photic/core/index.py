@@ -1,0 +1,221 @@
+"""The catalogue of registered components, read from the sources without executing them.
+
+Listing must not import torch (two seconds), yet configs sit beside their ``nn.Module``. So names,
+summaries and fields are read from the syntax tree of the files that register them. A contract test
+holds the catalogue against the imported classes.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from photic.core.errors import PhoticError
+from photic.core.plugins import installed_plugins, package_folder
+
+# Which packages of Photic itself register components of a kind; applications and extensions may register any kind.
+PACKAGES = {
+    "models": "photic.models",
+    "losses": "photic.losses",
+    "metrics": "photic.metrics",
+    "augmentations": "photic.data",
+    "datasets": "photic.data",
+    "tasks": "photic.tasks",
+    "optimizers": "photic.optim",
+    "schedules": "photic.optim",
+}
+_DECORATOR = re.compile(r"^@(\w+)\.register\(", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class FieldInfo:
+    """One field of a config, as far as the source tells."""
+
+    name: str
+    type: str
+    range: str
+    default: Any
+    required: bool
+    doc: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered component."""
+
+    kind: str
+    name: str
+    aliases: tuple[str, ...]
+    summary: str
+    module: str
+    qualname: str
+    file: Path
+    line: int
+    source: str
+    """The paper or origin named under ``Source:`` in the docstring; empty if none is."""
+
+    def fields(self) -> list[FieldInfo]:
+        """Return the config's fields, inherited ones first, read from the sources."""
+        return list(_class_fields(self.file, self.module, self.qualname).values())
+
+
+@cache
+def entries(kind: str) -> dict[str, Entry]:
+    """Return every component of a kind that Photic or an installed plug-in registers, by name.
+
+    Raises:
+        PhoticError: two files register the same name.
+    """
+    packages = [PACKAGES[kind]] if kind in PACKAGES else []
+    packages += [plugin.package for plugin in installed_plugins().values()]
+    found: dict[str, Entry] = {}
+    for package in packages:
+        for entry in _scan(package, kind):
+            for name in (entry.name, *entry.aliases):
+                if name in found and found[name].module != entry.module:
+                    raise PhoticError(f"{kind}: '{name}' is registered twice, in {found[name].module} and {entry.module}; rename one")
+                found[name] = entry
+    return dict(sorted((name, entry) for name, entry in found.items() if name == entry.name)) | {
+        name: entry for name, entry in found.items() if name != entry.name
+    }
+
+
+def _scan(package: str, kind: str) -> Iterator[Entry]:
+    folder = package_folder(package)
+    for file in sorted(folder.rglob("*.py")):
+        text = file.read_text(encoding="utf-8")
+        if any(match.group(1) == kind for match in _DECORATOR.finditer(text)):
+            relative = file.relative_to(folder).with_suffix("")
+            parts = [part for part in relative.parts if part != "__init__"]
+            yield from _registrations(file, ".".join([package, *parts]), kind)
+
+
+def _registrations(file: Path, module: str, kind: str) -> Iterator[Entry]:
+    for node in _parse(file).body:
+        if not isinstance(node, ast.ClassDef):
+            continue
+        for decorator in node.decorator_list:
+            if (
+                isinstance(decorator, ast.Call)
+                and isinstance(decorator.func, ast.Attribute)
+                and decorator.func.attr == "register"
+                and isinstance(decorator.func.value, ast.Name)
+                and decorator.func.value.id == kind
+            ):
+                keywords = {keyword.arg: ast.literal_eval(keyword.value) for keyword in decorator.keywords}
+                doc = ast.get_docstring(node) or ""
+                yield Entry(
+                    kind=kind,
+                    name=ast.literal_eval(decorator.args[0]),
+                    aliases=tuple(keywords.get("aliases", ())),
+                    summary=keywords.get("description") or first_line(doc),
+                    module=module,
+                    qualname=node.name,
+                    file=file,
+                    line=node.lineno,
+                    source=source_of(doc),
+                )
+
+
+def first_line(doc: str) -> str:
+    """Return the first line of a docstring."""
+    return doc.strip().partition("\n")[0].strip()
+
+
+def source_of(doc: str) -> str:
+    """Return what stands under or behind ``Source:`` in a docstring, on one line."""
+    match = re.search(r"^Source:[ \t]*(.*(?:\n[ \t]+\S.*)*)", doc, re.MULTILINE)
+    return " ".join(match.group(1).split()) if match else ""
+
+
+@cache
+def _parse(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
+
+
+def _class_fields(file: Path, module: str, name: str) -> dict[str, FieldInfo]:
+    tree = _parse(file)
+    node = next((n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == name), None)
+    if node is None:
+        return {}
+    fields: dict[str, FieldInfo] = {}
+    for base in reversed(node.bases):
+        if isinstance(base, ast.Name):
+            fields.update(_base_fields(tree, file, module, base.id))
+    for position, statement in enumerate(node.body):
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            info = _field(statement, node.body[position + 1] if position + 1 < len(node.body) else None)
+            if info is not None:
+                fields[info.name] = info
+    return fields
+
+
+def _base_fields(tree: ast.Module, file: Path, module: str, name: str) -> dict[str, FieldInfo]:
+    if any(isinstance(node, ast.ClassDef) and node.name == name for node in tree.body):
+        return _class_fields(file, module, name)
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and node.module and any((a.asname or a.name) == name for a in node.names):
+            original = next(a.name for a in node.names if (a.asname or a.name) == name)
+            if original == "Config" and node.module == "photic.core.schema":
+                return {}
+            target = _module_file(node.module)
+            return _class_fields(target, node.module, original) if target is not None else {}
+    return {}
+
+
+def _module_file(module: str) -> Path | None:
+    parent, _, leaf = module.rpartition(".")
+    try:
+        folder = package_folder(parent)
+    except PhoticError:  # a base class from outside (not a package): it brings no config fields
+        return None
+    candidates = (folder / f"{leaf}.py", folder / leaf / "__init__.py")
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _field(statement: ast.AnnAssign, following: ast.stmt | None) -> FieldInfo | None:
+    assert isinstance(statement.target, ast.Name)
+    annotation, limits = statement.annotation, ""
+    if isinstance(annotation, ast.Subscript) and _name(annotation.value) == "ClassVar":
+        return None
+    if isinstance(annotation, ast.Subscript) and _name(annotation.value) == "Annotated" and isinstance(annotation.slice, ast.Tuple):
+        annotation, *extras = annotation.slice.elts
+        limits = " and ".join(text for text in map(_limits, extras) if text)
+    doc = ""
+    if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant) and isinstance(following.value.value, str):
+        doc = " ".join(following.value.value.split())
+    required = statement.value is None
+    return FieldInfo(statement.target.id, ast.unparse(annotation), limits, _default(statement.value), required, doc)
+
+
+def _limits(extra: ast.expr) -> str:
+    if not isinstance(extra, ast.Call):
+        return ""
+    if _name(extra.func) == "Registered":
+        return f"one of {ast.literal_eval(extra.args[0])}"
+    if _name(extra.func) != "Range":
+        return ""
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    return " and ".join(f"{signs[k.arg]} {ast.literal_eval(k.value):g}" for k in extra.keywords if k.arg in signs)
+
+
+def _default(value: ast.expr | None) -> Any:
+    if value is None:
+        return None
+    try:
+        return ast.literal_eval(value)
+    except ValueError:
+        if isinstance(value, ast.Call) and _name(value.func) == "field":
+            factory = next((k.value for k in value.keywords if k.arg == "default_factory"), None)
+            if factory is not None:
+                return ast.unparse(factory.body if isinstance(factory, ast.Lambda) else factory)
+        return ast.unparse(value)
+
+
+def _name(node: ast.expr) -> str:
+    return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""

@@ -1,0 +1,122 @@
+"""Applications and third-party extensions, found through the entry-point group ``photic.plugins``.
+
+A plug-in is a light module (it imports nothing but :mod:`photic.core.plugins`) holding one
+:class:`Plugin`. The built-in applications come in through the same door::
+
+    [project.entry-points."photic.plugins"]
+    defects = "photic.apps.defects.plugin:plugin"
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from photic.core.errors import PhoticError, UnknownNameError, nearest
+
+GROUP = "photic.plugins"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """A command that a plug-in adds to the command line.
+
+    ``target`` is ``"module:function"``; the function takes the arguments after the command's name
+    and returns an exit status. It is imported only when the command is called.
+    """
+
+    summary: str
+    target: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plugin:
+    """What an application or an extension brings; every reference is ``"module:attribute"``, imported on use."""
+
+    name: str
+    """Short name, as in ``photic demo defects``."""
+    package: str
+    """Import name of the package whose sources are searched for registrations."""
+    summary: str
+    """One line for listings."""
+    recipes: str = "recipes"
+    """Folder inside the package that holds recipe files (``*.yaml``); it may be absent."""
+    demo: str | None = None
+    """Runs the application's main job on generated data: ``run(folder, progress) -> DemoResult``."""
+    report: str | None = None
+    """Writes the application's HTML page for a run: ``write_report(run_folder, path) -> Path``."""
+    data_commands: dict[str, Command] = field(default_factory=dict)
+    """Verbs of ``photic data VERB NAME ...``, for example ``check``."""
+    commands: dict[str, Command] = field(default_factory=dict)
+    """Further top-level commands."""
+
+    def folder(self) -> Path:
+        """Return the package's folder without importing the package itself."""
+        return package_folder(self.package)
+
+    def recipe_files(self) -> dict[str, Path]:
+        """Return recipe name to file."""
+        return {path.stem: path for path in sorted((self.folder() / self.recipes).glob("*.yaml"))}
+
+
+def package_folder(package: str) -> Path:
+    """Return the folder of an importable package.
+
+    Raises:
+        PhoticError: there is no such package.
+    """
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise PhoticError(f"package '{package}' cannot be found; is it installed in this environment?")
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def load_reference(reference: str) -> Any:
+    """Import ``"module:attribute"`` and return the attribute."""
+    module, _, attribute = reference.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+@cache
+def installed_plugins() -> dict[str, Plugin]:
+    """Return every installed plug-in by name, in alphabetical order.
+
+    Raises:
+        PhoticError: a plug-in does not load, or two share a name; the message names the package to fix.
+    """
+    plugins: dict[str, Plugin] = {}
+    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+        plugin = _load(entry)
+        known = plugins.get(plugin.name)
+        if known is not None and known != plugin:
+            raise PhoticError(f"two plug-ins are called '{plugin.name}': {known.package} and {plugin.package}; uninstall one")
+        plugins[plugin.name] = plugin
+    return plugins
+
+
+def get_plugin(name: str) -> Plugin:
+    """Return one plug-in.
+
+    Raises:
+        UnknownNameError: no such plug-in is installed.
+    """
+    plugins = installed_plugins()
+    if name not in plugins:
+        raise UnknownNameError(f"unknown application '{name}'{nearest(name, plugins)} (installed: {', '.join(plugins)})")
+    return plugins[name]
+
+
+def _load(entry: EntryPoint) -> Plugin:
+    source = entry.dist.name if entry.dist is not None else entry.value
+    try:
+        plugin = entry.load()
+    except Exception as error:
+        raise PhoticError(f"plug-in '{entry.name}' of package {source} does not load: {error!r}; fix or uninstall {source}") from error
+    if not isinstance(plugin, Plugin):
+        raise PhoticError(f"plug-in '{entry.name}' of package {source} is a {type(plugin).__name__}, expected a photic Plugin")
+    return plugin

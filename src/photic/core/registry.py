@@ -1,0 +1,187 @@
+"""Registries: one per kind of component, filled where the component is defined.
+
+Looking a name up imports only the file that registers it (found through :mod:`photic.core.index`),
+so choosing a small network does not import every other one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import importlib
+import inspect
+import typing
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from photic.core import index
+from photic.core.errors import ConfigError, UnknownNameError, nearest
+from photic.core.schema import Config
+
+T = TypeVar("T")
+
+
+class Registry:
+    """The components of one kind, by name.
+
+    Args:
+        kind: plural name, as on the command line (``photic list models``).
+        singular: how one is called in messages (``model``).
+    """
+
+    def __init__(self, kind: str, singular: str) -> None:
+        self.kind = kind
+        self.singular = singular
+        self._classes: dict[str, type[Config]] = {}
+        self._runtime: dict[str, index.Entry] = {}
+        setattr(self, f"list_{kind}", self.names)  # the spelling users know: `get_registry().list_models()`
+
+    def register(
+        self, name: str, cls: type[T] | None = None, *, description: str | None = None, aliases: tuple[str, ...] = ()
+    ) -> Any:
+        """Register a config class, as a decorator or by call; a plain class gets a config made from its signature.
+
+        Args:
+            name: the one name of the component.
+            cls: the class, when called rather than used as a decorator.
+            description: one line for listings; the docstring's first line if omitted.
+            aliases: accepted synonyms.
+
+        Raises:
+            ConfigError: the name is taken by another class.
+        """
+        if cls is None:
+            return lambda decorated: self._add(name, decorated, description, aliases)
+        return self._add(name, cls, description, aliases)
+
+    def _add(self, name: str, cls: type[T], description: str | None, aliases: tuple[str, ...]) -> type[T]:
+        config = cls if issubclass(cls, Config) else _config_from_signature(self.kind, name, cls)
+        for spelling in (name, *aliases):
+            self._refuse_duplicate(spelling, cls)
+        config.registry_kind = self.kind
+        config.registry_name = name
+        for spelling in (name, *aliases):
+            self._classes[spelling] = config
+        if name not in index.entries(self.kind):
+            doc = inspect.getdoc(cls) or ""
+            self._runtime[name] = index.Entry(
+                kind=self.kind, name=name, aliases=aliases, summary=description or index.first_line(doc), module=cls.__module__,
+                qualname=cls.__qualname__, file=index.Path(inspect.getfile(cls)), line=0, source=index.source_of(doc),
+            )  # fmt: skip
+        return cls
+
+    def _refuse_duplicate(self, name: str, cls: type) -> None:
+        known = self._classes.get(name)
+        indexed = index.entries(self.kind).get(name)
+        place = f"{cls.__module__}.{cls.__qualname__}"
+        taken = f"{known.__module__}.{known.__qualname__}" if known else f"{indexed.module}.{indexed.qualname}" if indexed else place
+        if taken != place:
+            raise ConfigError(f"{self.kind}: the name '{name}' is taken by {taken}; choose another name for {place}")
+
+    def entries(self, pattern: str = "*") -> list[index.Entry]:
+        """Return the catalogue entries whose name matches a pattern such as ``convnext*``, without importing them."""
+        known = {name: entry for name, entry in index.entries(self.kind).items() if name == entry.name} | self._runtime
+        return [known[name] for name in sorted(known) if fnmatch.fnmatchcase(name, pattern)]
+
+    def names(self, pattern: str = "*") -> list[str]:
+        """Return the names that match a pattern."""
+        return [entry.name for entry in self.entries(pattern)]
+
+    def config_class(self, name: str, path: str | None = None) -> type[Config]:
+        """Return the config class registered under a name or synonym.
+
+        Raises:
+            UnknownNameError: there is none; the message offers the nearest names.
+        """
+        if name not in self._classes:
+            entry = index.entries(self.kind).get(name)
+            if entry is None:
+                names = self.names()
+                where = f"{path}: " if path else ""
+                raise UnknownNameError(
+                    f"{where}unknown {self.singular} '{name}'{nearest(name, names)} (`photic list {self.kind}` shows all: {', '.join(names)})"
+                )
+            importlib.import_module(entry.module)
+        return self._classes[name]
+
+    def configure(self, name: str, /, **fields: Any) -> Config:
+        """Return the config of a component, its fields checked."""
+        return self.config_class(name).from_dict(fields, name)
+
+    def get(self, name: str, /, *args: Any, **fields: Any) -> Any:
+        """Build a component: ``get("focal", gamma=2.0)`` equals ``FocalConfig(gamma=2.0).build()``.
+
+        Positional arguments go to ``build``: the arrays and objects that configs do not carry.
+        """
+        config = self.configure(name, **fields)
+        return config.build(*args)  # type: ignore[attr-defined]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._classes or name in index.entries(self.kind)
+
+
+def _config_from_signature(kind: str, name: str, cls: type) -> type[Config]:
+    """Make a config whose fields are the keyword arguments of a plain class."""
+    hints = typing.get_type_hints(cls.__init__)
+    fields: list[Any] = []
+    for parameter in list(inspect.signature(cls.__init__).parameters.values())[1:]:
+        if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+            raise ConfigError(f"{kind}: '{name}' takes *args or **kwargs; register a config class for it instead")
+        hint = hints.get(parameter.name, Any)
+        if parameter.default is parameter.empty:
+            fields.append((parameter.name, hint))
+        else:
+            fields.append((parameter.name, hint, dataclasses.field(default=parameter.default)))
+
+    def build(self: Config, *args: Any) -> Any:
+        return cls(*args, **{field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
+
+    made = dataclasses.make_dataclass(
+        f"{cls.__name__}Config", fields, bases=(Config,), frozen=True, kw_only=True, namespace={"build": build, "__doc__": cls.__doc__}
+    )
+    made.__module__ = cls.__module__
+    return typing.cast("type[Config]", made)
+
+
+models = Registry("models", "model")
+losses = Registry("losses", "loss")
+metrics = Registry("metrics", "metric")
+augmentations = Registry("augmentations", "augmentation")
+datasets = Registry("datasets", "dataset")
+tasks = Registry("tasks", "task")
+optimizers = Registry("optimizers", "optimizer")
+schedules = Registry("schedules", "schedule")
+
+_REGISTRIES = {r.kind: r for r in (models, losses, metrics, augmentations, datasets, tasks, optimizers, schedules)}
+
+
+def registry_of(kind: str) -> Registry:
+    """Return the registry of a kind.
+
+    Raises:
+        UnknownNameError: there is no such kind.
+    """
+    if kind not in _REGISTRIES:
+        raise UnknownNameError(f"unknown kind '{kind}'{nearest(kind, _REGISTRIES)} (kinds: {', '.join(_REGISTRIES)})")
+    return _REGISTRIES[kind]
+
+
+def kinds() -> list[str]:
+    """Return the kinds of components."""
+    return list(_REGISTRIES)
+
+
+def lazy_attributes(package: str, homes: dict[str, str]) -> Callable[[str], Any]:
+    """Return a module ``__getattr__`` that imports public names on first use, so that the package stays light.
+
+    Args:
+        package: import name of the package, for the error message.
+        homes: public name to the module that defines it.
+    """
+
+    def load(name: str) -> Any:
+        if name in homes:
+            return getattr(importlib.import_module(homes[name]), name)
+        raise AttributeError(f"module '{package}' has no attribute '{name}'")
+
+    return load

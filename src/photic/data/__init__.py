@@ -1,0 +1,13 @@
+"""Splits, augmentations, loaders and readers, by kind."""
+
+from __future__ import annotations
+
+from photic.core.registry import Registry, lazy_attributes
+from photic.core.registry import datasets as _registry
+
+__getattr__ = lazy_attributes(__name__, {"StratifiedSplitter": "photic.data.split"})
+
+
+def get_registry() -> Registry:
+    """Return the registry of datasets: ``.get(name, **fields)``, ``.list_datasets(pattern)``, ``.register(name, cls)``."""
+    return _registry

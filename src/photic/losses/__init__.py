@@ -1,0 +1,21 @@
+"""Losses, by kind; ``get_registry()`` lists and builds them."""
+
+from __future__ import annotations
+
+from photic.core.registry import Registry, lazy_attributes
+from photic.core.registry import losses as _registry
+
+__getattr__ = lazy_attributes(
+    __name__,
+    {
+        "BaseLoss": "photic.losses.base",
+        "FocalLoss": "photic.losses.focal",
+        "BCEWithLogitsLoss": "photic.losses.bce",
+        "AsymmetricLoss": "photic.losses.asymmetric",
+    },
+)
+
+
+def get_registry() -> Registry:
+    """Return the registry of losses: ``.get(name, **fields)``, ``.list_losses(pattern)``, ``.register(name, cls)``."""
+    return _registry

@@ -1,0 +1,1 @@
+"""Tasks: network + loss + metrics, with what happens in a step."""

@@ -1,0 +1,82 @@
+"""What every task shares: one step, one prediction, one deployable graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from photic.core.schema import Config
+from photic.data.base import PreparedData
+from photic.losses.base import LossConfig
+from photic.metrics.base import Metric
+from photic.models.base import ModelConfig
+
+Batch = Mapping[str, Any]
+Phase = Literal["train", "val", "test"]
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What a step gives back."""
+
+    loss: Tensor
+    """Scalar to minimise."""
+    terms: dict[str, Tensor]
+    """Named parts of the loss, weighted; they sum to it."""
+    prediction: Tensor
+    """Prediction as deployed (probabilities, pictures), detached. Set-level metrics (AP is no mean of batches) are fed with it."""
+    target: Tensor
+    """What it is compared with."""
+    preview: Callable[[], Any] | None = None
+    """Makes a picture of the step when somebody wants to look; costs nothing otherwise."""
+
+
+class Task(nn.Module):
+    """Network, loss and metrics of one kind of problem; knows nothing of loops, devices or files."""
+
+    network: nn.Module
+
+    def step(self, batch: Batch, phase: Phase) -> StepResult:
+        """Return loss and prediction for a batch."""
+        raise NotImplementedError
+
+    def predict(self, batch: Batch) -> Tensor:
+        """Return the deployed prediction for a batch."""
+        raise NotImplementedError
+
+    def deployable(self) -> nn.Module:
+        """Return pre-processing + network + post-processing as one module: what evaluate, predict and export share."""
+        raise NotImplementedError
+
+    def parameter_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
+        """Return optimizer groups, each with ``name``, ``params``, ``lr`` and ``weight_decay``."""
+        raise NotImplementedError
+
+    def make_metrics(self) -> dict[str, Metric]:
+        """Return fresh metrics for one pass over a split."""
+        raise NotImplementedError
+
+    def description(self) -> dict[str, Any]:
+        """Return what a reader of the weights needs beyond the config (class names, thresholds), as JSON values."""
+        return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskConfig(Config):
+    """Base of every task's config."""
+
+    metrics: tuple[str, ...] = field(default_factory=tuple)
+    """Registry names of the metrics computed on validation and test."""
+
+    def build(self, model: ModelConfig, loss: LossConfig, data: PreparedData | Mapping[str, Any]) -> Task:
+        """Return the task.
+
+        Args:
+            model: the network's config; sizes left open are taken from the data.
+            loss: the loss's config.
+            data: prepared splits when training; a saved :meth:`Task.description` when a run is loaded.
+        """
+        raise NotImplementedError
