@@ -1,0 +1,1 @@
+"""The training loop; the only part of Photic that imports Lightning."""

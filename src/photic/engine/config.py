@@ -1,0 +1,60 @@
+"""Settings of training (what is learnt, for how long) and of the trainer (where it runs). Imports no Lightning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from photic.core.errors import ConfigError
+from photic.core.schema import Config, Range
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig(Config):
+    """How long and how training goes."""
+
+    num_epochs: Annotated[int, Range(ge=1)] = 100
+    """Passes over the training split."""
+    max_steps: Annotated[int | None, Range(ge=1)] = None
+    """Stop after this many optimizer steps, however many epochs that is; null is no limit."""
+    gradient_accumulation: Annotated[int, Range(ge=1)] = 1
+    """Batches whose gradients are averaged for one optimizer step."""
+    gradient_clip_norm: Annotated[float | None, Range(gt=0)] = 1.0
+    """Largest norm of the gradient; null does not clip."""
+    ema_decay: Annotated[float | None, Range(gt=0, lt=1)] = None
+    """Keep a moving average of the weights, and validate, test and deploy it; null keeps none. 0.999 is common."""
+    monitor: str = "macro_ap"
+    """Validation value that decides which checkpoint is best, when to stop, and patience schedules."""
+    monitor_mode: Literal["max", "min"] = "max"
+    """Whether a higher or a lower monitored value is better."""
+    early_stopping_patience: Annotated[int | None, Range(ge=1)] = 15
+    """Validations without improvement after which training stops; null never stops early."""
+    validate_every_steps: Annotated[int | None, Range(ge=1)] = None
+    """Validate every so many optimizer steps (and at the end of each epoch); null validates at the end of each epoch only."""
+    checkpoint_every_steps: Annotated[int | None, Range(ge=1)] = None
+    """Also save the resumable state every so many optimizer steps; null saves after each validation only."""
+    log_every_steps: Annotated[int, Range(ge=1)] = 10
+    """Optimizer steps between two lines of metrics.jsonl and TensorBoard."""
+    channels_last: bool = False
+    """Lay pictures out with channels last, which is faster for depthwise convolutions on a CPU."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerConfig(Config):
+    """Where training runs."""
+
+    accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
+    """Kind of device; auto takes a GPU if there is one."""
+    devices: Annotated[int, Range(ge=1)] = 1
+    """Number of devices (processes)."""
+    strategy: Literal["auto", "ddp"] = "auto"
+    """How several processes work together; auto is ddp when there is more than one."""
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
+    """Number format of the forward pass; auto is bf16-mixed on a GPU that has it, else 32-true."""
+    num_threads: Annotated[int | None, Range(ge=1)] = None
+    """CPU threads of torch; null leaves torch's choice."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.accelerator == "mps" and self.precision == "bf16-mixed":
+            raise ConfigError("TrainerConfig.precision: bf16-mixed is not available on mps; use 32-true or 16-mixed")
