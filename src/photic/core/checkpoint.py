@@ -124,7 +124,7 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
         with safe_open(path, framework="pt") as handle:
             if "photic" in (handle.metadata() or {}):
                 header = _header(path, handle.metadata())
-                prefix = (_EMA if header["has_ema"] else _MODEL) + "network."
+                prefix = (_EMA if header["has_ema"] else _MODEL) + "graph.network."
                 return {name.removeprefix(prefix): handle.get_tensor(name) for name in handle.keys() if name.startswith(prefix)}
             return {name: handle.get_tensor(name) for name in handle.keys()}
     except (SafetensorError, OSError) as error:

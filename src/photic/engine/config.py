@@ -45,10 +45,6 @@ class TrainerConfig(Config):
 
     accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
     """Kind of device; auto takes a GPU if there is one."""
-    devices: Annotated[int, Range(ge=1)] = 1
-    """Number of devices (processes)."""
-    strategy: Literal["auto", "ddp"] = "auto"
-    """How several processes work together; auto is ddp when there is more than one."""
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
     """Number format of the forward pass; auto is bf16-mixed on a GPU that has it, else 32-true."""
     num_threads: Annotated[int | None, Range(ge=1)] = None

@@ -1,0 +1,1 @@
+"""Using what was trained: loading, predicting, activation maps. Imports no Lightning."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
 from torch import Tensor, nn
 
 from photic.core.schema import Config
@@ -37,7 +38,9 @@ class StepResult:
 class Task(nn.Module):
     """Network, loss and metrics of one kind of problem; knows nothing of loops, devices or files."""
 
-    network: nn.Module
+    graph: nn.Module
+    """Pre-processing + network + post-processing: the one graph that training, evaluation and deployment share. It has a ``network``."""
+    criterion: nn.Module
 
     def step(self, batch: Batch, phase: Phase) -> StepResult:
         """Return loss and prediction for a batch."""
@@ -49,7 +52,7 @@ class Task(nn.Module):
 
     def deployable(self) -> nn.Module:
         """Return pre-processing + network + post-processing as one module: what evaluate, predict and export share."""
-        raise NotImplementedError
+        return self.graph
 
     def parameter_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
         """Return optimizer groups, each with ``name``, ``params``, ``lr`` and ``weight_decay``."""
@@ -57,6 +60,17 @@ class Task(nn.Module):
 
     def make_metrics(self) -> dict[str, Metric]:
         """Return fresh metrics for one pass over a split."""
+        raise NotImplementedError
+
+    def calibrate(self, prediction: np.ndarray, target: np.ndarray) -> None:
+        """Choose on the validation split what is deployed beside the weights, for example thresholds."""
+
+    def report(self, prediction: np.ndarray, target: np.ndarray) -> dict[str, Any]:
+        """Return everything worth saying about predictions on a split, as JSON values."""
+        raise NotImplementedError
+
+    def table(self, names: Sequence[str], prediction: np.ndarray, target: np.ndarray) -> tuple[list[str], list[list[Any]]]:
+        """Return header and rows that keep the predictions of a split for later analysis."""
         raise NotImplementedError
 
     def description(self) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""What a user does: train, evaluate, predict, compare; each a function from a config to a result."""

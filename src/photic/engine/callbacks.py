@@ -1,0 +1,173 @@
+"""What happens around the steps: validation's consequences, checkpoints, logs, interruption."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import lightning
+from lightning.pytorch.callbacks import Callback
+
+from photic.core.checkpoint import Checkpoint, write_checkpoint
+from photic.core.errors import ConfigError, PhoticError, nearest
+from photic.engine.module import EngineModule
+from photic.tracking.run import Run
+
+
+class RunInterrupted(PhoticError):
+    """Training was asked to stop; the run can be resumed."""
+
+
+class Recorder(Callback):
+    """Writes the run: history, metrics, TensorBoard, checkpoints; decides what is best and when to stop.
+
+    Args:
+        run: the folder.
+        description: what goes into every checkpoint beside weights and state.
+        save_state: returns the resumable state besides weights (optimizer, precision).
+    """
+
+    def __init__(self, run: Run, description: dict[str, Any], on_progress: Callable[[EngineModule, str], None]) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.run = run
+        self.description = description
+        self.on_progress = on_progress
+        self.interruption = Interruption()
+        self._writer_class = SummaryWriter
+        self._writer: SummaryWriter | None = None
+        self._started = 0.0
+        self._seconds_before = 0.0
+
+    def on_train_start(self, trainer: lightning.Trainer, module: EngineModule) -> None:  # type: ignore[override]
+        """Open the logs at the present step."""
+        self._started, self._seconds_before = time.monotonic(), module.state.seconds
+        self._writer = self._writer_class(str(self.run.path / "tensorboard"), purge_step=module.state.steps)
+        self.interruption.__enter__()
+
+    def on_train_batch_end(  # type: ignore[override]
+        self, trainer: lightning.Trainer, module: EngineModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count the batch, log, save where the plan says so, stop where asked."""
+        state, plan = module.state, module.plan
+        whole = plan.completes_step(state.batches + 1)
+        state.batches += 1
+        self.on_progress(module, "train")
+        if not whole:
+            return
+        if state.steps % module.config.log_every_steps == 0:
+            values = {f"train/{name}": value for name, value in module.last_terms.items()} | {"lr": module.learning_rate()}
+            self._log(state.steps, plan.epoch(state.batches), values)
+        if state.batches == plan.next_validation(state.batches - 1):
+            return  # validation follows at once and saves what it finds
+        every = module.config.checkpoint_every_steps
+        if self.interruption.requested:
+            self.save(trainer, module)
+            raise RunInterrupted(f"{self.run.path}: stopped at step {state.steps} of {plan.num_steps}")
+        if every is not None and state.steps % every == 0:
+            self.save(trainer, module)
+
+    def on_validation_batch_end(self, trainer: lightning.Trainer, module: EngineModule, *_: Any) -> None:  # type: ignore[override]
+        """Show that validation goes on."""
+        self.on_progress(module, "val")
+
+    def on_validation_end(self, trainer: lightning.Trainer, module: EngineModule) -> None:  # type: ignore[override]
+        """Record the validation, keep the best weights, decide whether to go on, save."""
+        state, plan, config = module.state, module.plan, module.config
+        values = module.validation_values()
+        if config.monitor not in values:
+            raise ConfigError(
+                f"config.training.monitor: validation gives no '{config.monitor}'{nearest(config.monitor, values)} (values: {', '.join(values)})"
+            )
+        train = state.take_means()
+        state.seconds = self._seconds_before + time.monotonic() - self._started
+        entry = {
+            "epoch": round(plan.epoch(state.batches), 6),
+            "step": state.steps,
+            "lr": module.learning_rate(),
+            "train": train,
+            "val": values,
+            "seconds": round(state.seconds, 3),
+        }
+        monitored = values[config.monitor]
+        better = state.record(entry, monitored, config.monitor_mode)
+        module.schedule.observe(monitored, config.monitor_mode)
+        self._log(state.steps, entry["epoch"], {f"val/{name}": value for name, value in values.items()})
+        if state.batches >= plan.num_batches:
+            state.finished = "all steps done"
+        elif config.early_stopping_patience is not None and state.waited >= config.early_stopping_patience:
+            state.finished = f"{config.monitor} did not improve in {state.waited} validations"
+        if better:
+            self.save(trainer, module, "best")
+        self.save(trainer, module)
+        self.run.save_results(history=state.history, best=state.best)
+        self.on_progress(module, "validated")
+        if state.finished is not None:
+            trainer.should_stop = True
+        elif self.interruption.requested:
+            raise RunInterrupted(f"{self.run.path}: stopped after validation at step {state.steps} of {plan.num_steps}")
+
+    def save(self, trainer: lightning.Trainer, module: EngineModule, name: str = "last") -> None:
+        """Write a checkpoint; ``best`` holds weights only, ``last`` everything needed to go on."""
+        state: dict[str, Any] = {}
+        if name == "last":
+            module.state.seconds = self._seconds_before + time.monotonic() - self._started
+            state = {
+                "training": module.state.state_dict(),
+                "optimizer": trainer.optimizers[0].state_dict(),
+                "schedule": module.schedule.state_dict(),
+                "precision": trainer.precision_plugin.state_dict(),
+                "ema_updates": module.average.num_updates if module.average is not None else 0,
+            }
+        position = {"step": module.state.steps, "epoch": module.plan.epoch(module.state.batches)}
+        write_checkpoint(
+            self.run.checkpoint(name),
+            Checkpoint(
+                weights=module.task.state_dict(),
+                ema=module.average.weights if module.average is not None else None,
+                state=state,
+                description={**self.description, **module.task.description(), **position},
+            ),
+        )
+
+    def close(self) -> None:
+        """Close the logs and give the signals back."""
+        if self._writer is not None:
+            self._writer.close()
+        self.interruption.__exit__()
+
+    def _log(self, step: int, epoch: float, values: dict[str, float]) -> None:
+        self.run.log(step=step, epoch=round(epoch, 6), **values)
+        if self._writer is not None:
+            for name, value in values.items():
+                self._writer.add_scalar(name, value, step)
+
+
+class Interruption:
+    """Turns the first Ctrl-C or SIGTERM into a request to stop at the next safe place; a second Ctrl-C stops at once."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> Interruption:
+        try:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._request)
+        except ValueError:  # not the main thread: signals are somebody else's business there
+            self._previous.clear()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous.clear()
+
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        if self.requested and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.requested = True
+        print("\nStopping after this step; the run can be resumed. Press Ctrl-C again to stop at once.", flush=True)

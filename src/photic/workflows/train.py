@@ -1,0 +1,244 @@
+"""Training, from a configuration to a finished run; and resuming one."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import resource
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from photic.core.checkpoint import load_weights, read_checkpoint, write_checkpoint
+from photic.core.errors import ConfigError, DataError
+from photic.core.files import write_json, write_text
+from photic.core.plugins import installed_plugins, load_reference
+from photic.core.seeding import seed_global_generators
+from photic.data.base import PHASES, PreparedData
+from photic.inference.passes import run_pass
+from photic.tasks.base import Task
+from photic.tracking.run import Run, environment
+from photic.workflows.config import TrainConfig
+from photic.workflows.recipes import merge, normalised
+
+_RESUMABLE = ("training", "trainer")  # sections that may change when a run goes on; anything else would be another run
+_RESUMABLE_DATA = ("root", "num_workers", "cache", "eval_batch_size")
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A finished run."""
+
+    run: Path
+    """Its folder."""
+    results: dict[str, Any]
+    """The content of ``results.json``."""
+    report: Path | None
+    """The HTML page, where the application writes one."""
+
+    def summary(self) -> str:
+        """Return a few lines for the terminal."""
+        best = self.results.get("best") or {}
+        lines = [f"run     {self.run}"]
+        if best:
+            lines.append(f"best    {best['monitor']} {_shown(best['value'])} at epoch {best['epoch']:g} (validation)")
+        test = self.results.get("test") or {}
+        for place in ("at_0.5", "at_tuned"):
+            if place in test:
+                macro = test[place]["macro"]
+                shown = "  ".join(f"{name} {_shown(macro[name])}" for name in ("ap", "auc", "f1"))
+                lines.append(f"test    macro {shown}  (thresholds {place.removeprefix('at_')})")
+        if self.report is not None:
+            lines.append(f"report  {self.report}")
+        return "\n".join(lines)
+
+
+def train(config: TrainConfig, *, quiet: bool = False) -> TrainResult:
+    """Train, test the best checkpoint, write the report.
+
+    Args:
+        config: everything the run depends on.
+        quiet: no progress display.
+
+    Raises:
+        ConfigError: the configuration does not fit the data or the machine.
+        DataError: the data are unusable.
+        TrainingError: a loss or gradient turned non-finite; the last good checkpoint is kept.
+        RunInterrupted: Ctrl-C; the run can be resumed.
+
+    Example:
+        >>> import photic
+        >>> result = photic.train(photic.recipe("quick_strips", {"training.num_epochs": 1}))  # doctest: +SKIP
+    """
+    data = config.data.prepare(config.seed)
+    task = _build(config, data)
+    run = Run.create(config.to_dict())
+    with run.writing():
+        write_json(run.path / "split.json", {phase: list(names) for phase, names in data.names.items()})
+        run.save_results(status="running", error=None, **_facts(config, data, task))
+        return _run(config, data, task, run, resume_from=None, quiet=quiet)
+
+
+def resume(path: Path | str, overrides: Mapping[str, Any] | None = None, *, quiet: bool = False) -> TrainResult:
+    """Go on with an interrupted run exactly where it was left; on a CPU the result is bit-identical.
+
+    Args:
+        path: the run's folder.
+        overrides: changes to ``training`` and ``trainer`` (for example more epochs), and where the data lie now.
+        quiet: no progress display.
+
+    Raises:
+        ConfigError: an override would make it another run.
+        DataError: the data are not those the run was started with.
+        CheckpointError: there is no usable checkpoint.
+    """
+    run = Run.open(path)
+    config = TrainConfig.from_dict(merge(run.config, _allowed(overrides or {})))
+    data = config.data.prepare(config.seed)
+    split = json.loads((run.path / "split.json").read_text(encoding="utf-8"))
+    fingerprint = run.results.get("data", {}).get("fingerprint")
+    if {phase: list(names) for phase, names in data.names.items()} != split or data.fingerprint != fingerprint:
+        raise DataError(
+            f"{run.path}: the data are not those this run was started with (fingerprint {data.fingerprint[:12]}, then {str(fingerprint)[:12]}); "
+            "resume with the same files, or start a new run"
+        )
+    task = _build(config, data)
+    with run.writing():
+        last = run.checkpoint("last")
+        return _run(config, data, task, run, resume_from=last if last.is_file() else None, quiet=quiet)
+
+
+def _build(config: TrainConfig, data: PreparedData) -> Task:
+    seed_global_generators(config.seed, "weights")
+    return config.task.build(config.model, config.loss, data)
+
+
+def _run(config: TrainConfig, data: PreparedData, task: Task, run: Run, *, resume_from: Path | None, quiet: bool) -> TrainResult:
+    from photic.engine.callbacks import RunInterrupted
+    from photic.engine.fit import fit
+
+    run.save_results(status="running", error=None)
+    description = {"config": config.to_dict()}
+    try:
+        state = fit(
+            task,
+            data,
+            run,
+            data_config=config.data,
+            optimizer=config.optimizer,
+            schedule=config.schedule,
+            training=config.training,
+            trainer=config.trainer,
+            seed=config.seed,
+            description=description,
+            resume=resume_from is not None,
+            quiet=quiet,
+        )
+    except (RunInterrupted, KeyboardInterrupt):
+        run.save_results(status="interrupted", error="stopped by the user or the system")
+        raise
+    except Exception as error:
+        run.save_results(status="failed", error=f"{type(error).__name__}: {error}")
+        raise
+    best = {**state.best, "monitor": config.training.monitor} if state.best is not None else None
+    run.save_results(history=state.history, best=best, stopped=state.finished, wall_seconds=round(state.seconds, 3), peak_memory_mb=_peak_mb())
+    conclude(run, task, data, config)
+    results = run.save_results(status="completed", finished=time.strftime("%Y-%m-%dT%H:%M:%S%z"))
+    return TrainResult(run.path, results, write_report(run, config))
+
+
+def conclude(run: Run, task: Task, data: PreparedData, config: TrainConfig) -> None:
+    """Reload the best weights, calibrate on validation, test, and keep predictions and thresholds with the run."""
+    best = run.checkpoint("best")
+    if not best.is_file():  # the monitored value was never a number: say so rather than test something else
+        raise DataError(
+            f"{run.path}: validation never gave a value for '{config.training.monitor}', so there is no best checkpoint; "
+            "the validation split may hold no positives of any class"
+        )
+    saved = read_checkpoint(best, with_state=False)
+    load_weights(task, saved.deployed(), best)
+    device = "cuda" if torch.cuda.is_available() and config.trainer.accelerator in ("auto", "gpu") else "cpu"
+    tests: dict[str, Any] = {}
+    for phase in PHASES[1:]:
+        if phase not in data.splits or not len(data.splits[phase]):
+            continue
+        size = config.data.eval_batch_size or config.data.batch_size
+        result = run_pass(task, data.splits[phase], batch_size=size, num_workers=config.data.num_workers, device=device)
+        if phase == "val":
+            task.calibrate(result.prediction, result.target)
+        else:
+            tests["test"] = {"loss": result.loss, **task.report(result.prediction, result.target)}
+        write_predictions(run.path / "predictions" / f"{phase}.csv", task, data.names[phase], result.prediction, result.target)
+    saved.description.update(task.description())
+    write_checkpoint(best, saved)
+    run.save_results(**{name: value for name, value in task.description().items() if name != "config"}, **tests)
+
+
+def write_predictions(path: Path, task: Task, names: list[str], prediction: np.ndarray, target: np.ndarray) -> None:
+    """Write the predictions of a split as CSV."""
+    header, rows = task.table(names, prediction, target)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def write_report(run: Run, config: TrainConfig) -> Path | None:
+    """Write the page of the application the run's data belong to; None if that application has none."""
+    module = type(config.data).__module__
+    for plugin in installed_plugins().values():
+        if plugin.report is not None and (module == plugin.package or module.startswith(plugin.package + ".")):
+            page: Path = load_reference(plugin.report)(run.path)
+            return page
+    return None
+
+
+def _facts(config: TrainConfig, data: PreparedData, task: Task) -> dict[str, Any]:
+    parameters = list(task.network.parameters())  # type: ignore[union-attr]
+    root = getattr(config.data, "root", None)
+    state = {name: value.tolist() for name, value in task.criterion.named_buffers() if value.numel() <= 1000}
+    return {
+        "recipe": config.recipe,
+        "names": {part: getattr(config, part).registry_name for part in ("task", "model", "loss", "data")},
+        "config": config.to_dict(),
+        "classes": list(data.classes),
+        "data": {
+            "root": str(root) if root is not None else None,
+            "fingerprint": data.fingerprint,
+            "counts": {phase: len(samples) for phase, samples in data.splits.items()},
+            "split_strategy": getattr(config.data, "split_strategy", None),
+            "notes": list(data.notes),
+        },
+        "loss_state": state,
+        "environment": environment(),
+        "parameters": {"total": sum(p.numel() for p in parameters), "trainable": sum(p.numel() for p in parameters if p.requires_grad)},
+    }
+
+
+def _allowed(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    nested = normalised(overrides)
+    for section, value in nested.items():
+        refused = [section] if section not in (*_RESUMABLE, "data") else []
+        if section == "data" and isinstance(value, Mapping):
+            refused = [f"data.{key}" for key in value if key not in _RESUMABLE_DATA]
+        if refused:
+            allowed = ", ".join([*(f"{name}.*" for name in _RESUMABLE), *(f"data.{key}" for key in _RESUMABLE_DATA)])
+            raise ConfigError(f"{refused[0]} cannot change when a run is resumed (may change: {allowed}); start a new run instead")
+    return nested
+
+
+def _peak_mb() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
+
+
+def _shown(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.4f}"
