@@ -125,8 +125,8 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
             if "photic" in (handle.metadata() or {}):
                 header = _header(path, handle.metadata())
                 prefix = (_EMA if header["has_ema"] else _MODEL) + "graph.network."
-                return {name.removeprefix(prefix): handle.get_tensor(name) for name in handle.keys() if name.startswith(prefix)}
-            return {name: handle.get_tensor(name) for name in handle.keys()}
+                return {name.removeprefix(prefix): handle.get_tensor(name) for name in handle if name.startswith(prefix)}
+            return {name: handle.get_tensor(name) for name in handle}
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: damaged or truncated weights file ({error})") from error
 
@@ -188,7 +188,9 @@ def _encode(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:
         return items if isinstance(value, list) else {"!": "tuple", "of": items}
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    raise CheckpointError(f"checkpoint state at {place}: a {type(value).__name__} cannot be stored (expected tensors, numbers, text, lists, dicts)")
+    raise CheckpointError(
+        f"checkpoint state at {place}: a {type(value).__name__} cannot be stored (expected tensors, numbers, text, lists, dicts)"
+    )
 
 
 def _key(key: Any, place: str) -> str | int:

@@ -85,6 +85,18 @@ def entries(kind: str) -> dict[str, Entry]:
     }
 
 
+def class_fields(module: str, qualname: str) -> list[FieldInfo]:
+    """Return the fields of any config class, inherited ones first, read from the sources of its module.
+
+    Raises:
+        PhoticError: there is no such module.
+    """
+    file = _module_file(module)
+    if file is None:
+        raise PhoticError(f"module '{module}' cannot be found; is it installed in this environment?")
+    return list(_class_fields(file, module, qualname).values())
+
+
 def _scan(package: str, kind: str) -> Iterator[Entry]:
     folder = package_folder(package)
     for file in sorted(folder.rglob("*.py")):

@@ -50,6 +50,8 @@ class Plugin:
     """Runs the application's main job on generated data: ``run(folder, progress) -> DemoResult``."""
     report: str | None = None
     """Writes the application's HTML page for a run: ``write_report(run_folder, path) -> Path``."""
+    formats: dict[str, str] = field(default_factory=dict)
+    """Output formats of ``photic predict``: name to a ``photic.inference.outputs.PredictionFormat``."""
     data_commands: dict[str, Command] = field(default_factory=dict)
     """Verbs of ``photic data VERB NAME ...``, for example ``check``."""
     commands: dict[str, Command] = field(default_factory=dict)

@@ -12,6 +12,7 @@ import importlib
 import inspect
 import typing
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from photic.core import index
@@ -33,12 +34,11 @@ class Registry:
         self.kind = kind
         self.singular = singular
         self._classes: dict[str, type[Config]] = {}
+        self._places: dict[str, str] = {}
         self._runtime: dict[str, index.Entry] = {}
         setattr(self, f"list_{kind}", self.names)  # the spelling users know: `get_registry().list_models()`
 
-    def register(
-        self, name: str, cls: type[T] | None = None, *, description: str | None = None, aliases: tuple[str, ...] = ()
-    ) -> Any:
+    def register(self, name: str, cls: type[T] | None = None, *, description: str | None = None, aliases: tuple[str, ...] = ()) -> Any:
         """Register a config class, as a decorator or by call; a plain class gets a config made from its signature.
 
         Args:
@@ -62,21 +62,20 @@ class Registry:
         config.registry_name = name
         for spelling in (name, *aliases):
             self._classes[spelling] = config
+            self._places[spelling] = _place(cls)
         if name not in index.entries(self.kind):
             doc = inspect.getdoc(cls) or ""
             self._runtime[name] = index.Entry(
                 kind=self.kind, name=name, aliases=aliases, summary=description or index.first_line(doc), module=cls.__module__,
-                qualname=cls.__qualname__, file=index.Path(inspect.getfile(cls)), line=0, source=index.source_of(doc),
+                qualname=cls.__qualname__, file=Path(inspect.getfile(cls)), line=0, source=index.source_of(doc),
             )  # fmt: skip
         return cls
 
     def _refuse_duplicate(self, name: str, cls: type) -> None:
-        known = self._classes.get(name)
         indexed = index.entries(self.kind).get(name)
-        place = f"{cls.__module__}.{cls.__qualname__}"
-        taken = f"{known.__module__}.{known.__qualname__}" if known else f"{indexed.module}.{indexed.qualname}" if indexed else place
-        if taken != place:
-            raise ConfigError(f"{self.kind}: the name '{name}' is taken by {taken}; choose another name for {place}")
+        taken = self._places.get(name) or (f"{indexed.module}.{indexed.qualname}" if indexed else None)
+        if taken not in (None, _place(cls)):
+            raise ConfigError(f"{self.kind}: the name '{name}' is taken by {taken}; choose another name for {_place(cls)}")
 
     def entries(self, pattern: str = "*") -> list[index.Entry]:
         """Return the catalogue entries whose name matches a pattern such as ``convnext*``, without importing them."""
@@ -98,9 +97,8 @@ class Registry:
             if entry is None:
                 names = self.names()
                 where = f"{path}: " if path else ""
-                raise UnknownNameError(
-                    f"{where}unknown {self.singular} '{name}'{nearest(name, names)} (`photic list {self.kind}` shows all: {', '.join(names)})"
-                )
+                known = f"(`photic list {self.kind}` shows all: {', '.join(names)})"
+                raise UnknownNameError(f"{where}unknown {self.singular} '{name}'{nearest(name, names)} {known}")
             importlib.import_module(entry.module)
         return self._classes[name]
 
@@ -120,11 +118,16 @@ class Registry:
         return name in self._classes or name in index.entries(self.kind)
 
 
+def _place(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
 def _config_from_signature(kind: str, name: str, cls: type) -> type[Config]:
     """Make a config whose fields are the keyword arguments of a plain class."""
-    hints = typing.get_type_hints(cls.__init__)
+    own = cls.__init__ is not object.__init__  # type: ignore[misc]
+    hints = typing.get_type_hints(cls.__init__) if own else {}  # type: ignore[misc]
     fields: list[Any] = []
-    for parameter in list(inspect.signature(cls.__init__).parameters.values())[1:]:
+    for parameter in list(inspect.signature(cls.__init__).parameters.values())[1:] if own else []:  # type: ignore[misc]
         if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
             raise ConfigError(f"{kind}: '{name}' takes *args or **kwargs; register a config class for it instead")
         hint = hints.get(parameter.name, Any)

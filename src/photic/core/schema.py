@@ -97,7 +97,7 @@ class Config:
         Raises:
             ConfigError: unknown or missing field, wrong type, value out of range; the message names the path.
         """
-        return typing.cast(Self, from_dict(cls, values, path))
+        return from_dict(cls, values, path)
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some fields changed; everything is checked again."""
@@ -105,7 +105,7 @@ class Config:
 
 
 @cache
-def field_types(cls: type[Config]) -> dict[str, Any]:
+def field_types(cls: Any) -> dict[str, Any]:
     """Return the resolved annotation of every field, ``Annotated`` metadata included."""
     hints = typing.get_type_hints(cls, include_extras=True)
     return {field.name: hints[field.name] for field in dataclasses.fields(cls) if field.init}
@@ -126,7 +126,8 @@ def from_dict(cls: type[C], values: Mapping[str, Any], path: str = "config") -> 
         arguments[key] = coerce(value, hints[key], f"{path}.{key}")
     required = [f.name for f in dataclasses.fields(cls) if f.init and _is_required(f) and f.name not in arguments]
     if required:
-        raise ConfigError(f"{path}: missing field '{required[0]}'; set {path.removeprefix('config.')}.{required[0]}=...")
+        setting = f"{path}.{required[0]}".removeprefix("config.")
+        raise ConfigError(f"{path}: missing field '{required[0]}'; set {setting}=...")
     try:
         return cls(**arguments)
     except ConfigError as error:
@@ -289,7 +290,7 @@ def type_name(hint: Any) -> str:
     if hint is type(None):
         return "null"
     named = {int: "int", float: "float", bool: "true or false", str: "text", Path: "a path"}
-    return named.get(hint) or getattr(hint, "__name__", str(hint))
+    return named.get(hint) or str(getattr(hint, "__name__", hint))
 
 
 def _shown(value: Any) -> str:

@@ -12,13 +12,9 @@ import lightning
 from lightning.pytorch.callbacks import Callback
 
 from photic.core.checkpoint import Checkpoint, write_checkpoint
-from photic.core.errors import ConfigError, PhoticError, nearest
+from photic.core.errors import ConfigError, RunInterrupted, nearest
 from photic.engine.module import EngineModule
 from photic.tracking.run import Run
-
-
-class RunInterrupted(PhoticError):
-    """Training was asked to stop; the run can be resumed."""
 
 
 class Recorder(Callback):
@@ -27,7 +23,7 @@ class Recorder(Callback):
     Args:
         run: the folder.
         description: what goes into every checkpoint beside weights and state.
-        save_state: returns the resumable state besides weights (optimizer, precision).
+        on_progress: called with the module and ``train``, ``val`` or ``validated``.
     """
 
     def __init__(self, run: Run, description: dict[str, Any], on_progress: Callable[[EngineModule, str], None]) -> None:
@@ -79,9 +75,8 @@ class Recorder(Callback):
         state, plan, config = module.state, module.plan, module.config
         values = module.validation_values()
         if config.monitor not in values:
-            raise ConfigError(
-                f"config.training.monitor: validation gives no '{config.monitor}'{nearest(config.monitor, values)} (values: {', '.join(values)})"
-            )
+            known = f"{nearest(config.monitor, values)} (values: {', '.join(values)})"
+            raise ConfigError(f"config.training.monitor: validation gives no '{config.monitor}'{known}")
         train = state.take_means()
         state.seconds = self._seconds_before + time.monotonic() - self._started
         entry = {
@@ -95,7 +90,7 @@ class Recorder(Callback):
         monitored = values[config.monitor]
         better = state.record(entry, monitored, config.monitor_mode)
         module.schedule.observe(monitored, config.monitor_mode)
-        self._log(state.steps, entry["epoch"], {f"val/{name}": value for name, value in values.items()})
+        self._log(state.steps, plan.epoch(state.batches), {f"val/{name}": value for name, value in values.items()})
         if state.batches >= plan.num_batches:
             state.finished = "all steps done"
         elif config.early_stopping_patience is not None and state.waited >= config.early_stopping_patience:

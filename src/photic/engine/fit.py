@@ -8,6 +8,7 @@ positions are ours (:mod:`photic.engine.state`), which is what makes resuming ex
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -87,8 +88,8 @@ def fit(
         validate_every_steps=training.validate_every_steps,
     )
     if training.channels_last:
-        task = task.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    module = EngineModule(task, training, optimizer, schedule, plan, seed)
+        task = task.to(memory_format=torch.channels_last)
+    module = EngineModule(task, config=training, optimizer=optimizer, schedule=schedule, plan=plan, seed=seed)
     progress = Progress(plan, quiet=quiet)
     recorder = Recorder(run, description, progress.update)
     restored = _Restore(run) if resume else None
@@ -141,7 +142,7 @@ class _Validation:
         self._num_workers = config.num_workers
 
     def __len__(self) -> int:
-        return -(-len(self._samples) // self._batch_size)
+        return math.ceil(len(self._samples) / self._batch_size)
 
     def __iter__(self) -> Iterator[Any]:
         return iter(evaluation_batches(self._samples, self._batch_size, self._num_workers))
@@ -163,7 +164,9 @@ class _Restore:
         module.schedule.load_state_dict(self.saved.state["schedule"])
         if module.average is not None:
             if self.saved.ema is None:
-                raise CheckpointError(f"{self.path}: holds no averaged weights, but training.ema_decay is set; resume with the run's own settings")
+                raise CheckpointError(
+                    f"{self.path}: holds no averaged weights, but training.ema_decay is set; resume with the run's own settings"
+                )
             module.average.load(self.saved.ema, self.saved.state["ema_updates"])
 
 
@@ -199,5 +202,3 @@ def _trainer(config: TrainerConfig, training: TrainingConfig, callbacks: list[An
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
         )
-
-

@@ -36,7 +36,7 @@ class EngineModule(lightning.LightningModule):
     """
 
     def __init__(
-        self, task: Task, config: TrainingConfig, optimizer: OptimizerConfig, schedule: ScheduleConfig, plan: Plan, seed: int
+        self, task: Task, *, config: TrainingConfig, optimizer: OptimizerConfig, schedule: ScheduleConfig, plan: Plan, seed: int
     ) -> None:
         super().__init__()
         self.task = task

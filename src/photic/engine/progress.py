@@ -57,7 +57,11 @@ class Progress:
         if self._bar is not None:
             loss = module.last_terms.get("loss")
             shown = f"loss {loss:.4f}" if loss is not None else ""
-            word = "validating" if event == "val" else f"epoch {min(self.plan.num_epochs, int(self.plan.epoch(max(0, state.batches - 1))) + 1)}"
+            word = (
+                "validating"
+                if event == "val"
+                else f"epoch {min(self.plan.num_epochs, int(self.plan.epoch(max(0, state.batches - 1))) + 1)}"
+            )
             self._bar.update(self._bar.task_ids[0], completed=state.steps, description=f"{word:<10}", values=shown)
         if event == "validated" and not self.quiet:
             self._line(module)

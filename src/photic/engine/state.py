@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -49,7 +50,7 @@ class TrainingState:
         """Add a validation to the history; return whether it is the best so far. NaN is never better."""
         self.history.append(entry)
         known = None if self.best is None else self.best["value"]
-        better = value == value and (known is None or (value > known if mode == "max" else value < known))
+        better = not math.isnan(value) and (known is None or (value > known if mode == "max" else value < known))
         if better:
             self.best, self.waited = {**entry, "value": value}, 0
         else:

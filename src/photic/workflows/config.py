@@ -38,9 +38,9 @@ class TrainConfig(Config):
     """What is minimised."""
     data: Annotated[DataConfig, Registered("datasets")]
     """What is learnt from."""
-    optimizer: Annotated[OptimizerConfig, Registered("optimizers")] = AdamWConfig()
+    optimizer: Annotated[OptimizerConfig, Registered("optimizers")] = field(default_factory=AdamWConfig)
     """How weights are changed."""
-    schedule: Annotated[ScheduleConfig, Registered("schedules")] = WarmupCosineConfig()
+    schedule: Annotated[ScheduleConfig, Registered("schedules")] = field(default_factory=WarmupCosineConfig)
     """How the learning rate changes."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
     """How long and how training goes."""

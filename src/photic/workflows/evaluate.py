@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from photic.inference.passes import run_pass
 from photic.inference.predictor import load
 from photic.tracking.run import Run
 from photic.workflows.config import TrainConfig
-from photic.workflows.recipes import merge, normalised
+from photic.workflows.recipes import merge
 from photic.workflows.train import write_predictions
 
 
@@ -68,7 +69,7 @@ def evaluate(
     opened = Run.open(run)
     if split not in PHASES:
         raise ConfigError(f"split: expected one of {', '.join(PHASES)}, got '{split}'")
-    changes = normalised(overrides or {})
+    changes = merge({}, overrides or {})
     foreign = [section for section in changes if section != "data"]
     if foreign:
         raise ConfigError(f"{foreign[0]}: only data.* can be changed when a run is evaluated")
@@ -76,7 +77,9 @@ def evaluate(
     model = load(opened.path, device)
     data = config.data.prepare(config.seed)
     if tuple(data.classes) != model.classes:
-        raise DataError(f"the data have the classes {', '.join(data.classes)}, the model {', '.join(model.classes)}; give data with the same classes")
+        raise DataError(
+            f"the data have the classes {', '.join(data.classes)}, the model {', '.join(model.classes)}; give data with the same classes"
+        )
     samples = data.splits[split]
     if split == "train":  # measured as it will be deployed: without augmentation
         samples = getattr(samples, "samples", samples)
@@ -92,4 +95,4 @@ def evaluate(
 
 
 def _shown(value: float | None) -> str:
-    return "n/a" if value is None or value != value else f"{value:.4f}"
+    return "n/a" if value is None or math.isnan(value) else f"{value:.4f}"

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from photic.core.checkpoint import load_weights, read_checkpoint, write_checkpoint
-from photic.core.errors import ConfigError, DataError
+from photic.core.errors import ConfigError, DataError, RunInterrupted
 from photic.core.files import write_json, write_text
 from photic.core.plugins import installed_plugins, load_reference
 from photic.core.seeding import seed_global_generators
@@ -26,7 +26,7 @@ from photic.inference.passes import run_pass
 from photic.tasks.base import Task
 from photic.tracking.run import Run, environment
 from photic.workflows.config import TrainConfig
-from photic.workflows.recipes import merge, normalised
+from photic.workflows.recipes import merge
 
 _RESUMABLE = ("training", "trainer")  # sections that may change when a run goes on; anything else would be another run
 _RESUMABLE_DATA = ("root", "num_workers", "cache", "eval_batch_size")
@@ -106,7 +106,8 @@ def resume(path: Path | str, overrides: Mapping[str, Any] | None = None, *, quie
     fingerprint = run.results.get("data", {}).get("fingerprint")
     if {phase: list(names) for phase, names in data.names.items()} != split or data.fingerprint != fingerprint:
         raise DataError(
-            f"{run.path}: the data are not those this run was started with (fingerprint {data.fingerprint[:12]}, then {str(fingerprint)[:12]}); "
+            f"{run.path}: the data are not those this run was started with "
+            f"(fingerprint {data.fingerprint[:12]}, then {str(fingerprint)[:12]}); "
             "resume with the same files, or start a new run"
         )
     task = _build(config, data)
@@ -121,7 +122,6 @@ def _build(config: TrainConfig, data: PreparedData) -> Task:
 
 
 def _run(config: TrainConfig, data: PreparedData, task: Task, run: Run, *, resume_from: Path | None, quiet: bool) -> TrainResult:
-    from photic.engine.callbacks import RunInterrupted
     from photic.engine.fit import fit
 
     run.save_results(status="running", error=None)
@@ -148,7 +148,9 @@ def _run(config: TrainConfig, data: PreparedData, task: Task, run: Run, *, resum
         run.save_results(status="failed", error=f"{type(error).__name__}: {error}")
         raise
     best = {**state.best, "monitor": config.training.monitor} if state.best is not None else None
-    run.save_results(history=state.history, best=best, stopped=state.finished, wall_seconds=round(state.seconds, 3), peak_memory_mb=_peak_mb())
+    run.save_results(
+        history=state.history, best=best, stopped=state.finished, wall_seconds=round(state.seconds, 3), peak_memory_mb=_peak_mb()
+    )
     conclude(run, task, data, config)
     results = run.save_results(status="completed", finished=time.strftime("%Y-%m-%dT%H:%M:%S%z"))
     return TrainResult(run.path, results, write_report(run, config))
@@ -224,7 +226,7 @@ def _facts(config: TrainConfig, data: PreparedData, task: Task) -> dict[str, Any
 
 
 def _allowed(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    nested = normalised(overrides)
+    nested = merge({}, overrides)
     for section, value in nested.items():
         refused = [section] if section not in (*_RESUMABLE, "data") else []
         if section == "data" and isinstance(value, Mapping):
