@@ -34,16 +34,12 @@ class BitstreamError(PhoticError):
     """A compressed file is truncated, damaged or foreign."""
 
 
-class RunInterrupted(PhoticError):
+class RunInterrupted(PhoticError):  # noqa: N818 - no error: somebody asked for it
     """Training was asked to stop and did so at a safe place; the run can be resumed."""
 
 
 class TrainingError(PhoticError):
     """Training cannot go on: a loss or a gradient turned non-finite."""
-
-
-class RunInterrupted(PhoticError):
-    """Training was asked to stop; the run can be resumed."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

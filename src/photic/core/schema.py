@@ -104,9 +104,13 @@ class Config:
         return dataclasses.replace(self, **changes)
 
 
-@cache
-def field_types(cls: Any) -> dict[str, Any]:
+def field_types(cls: type[Config]) -> dict[str, Any]:
     """Return the resolved annotation of every field, ``Annotated`` metadata included."""
+    return _field_types(typing.cast(Any, cls))
+
+
+@cache
+def _field_types(cls: Any) -> dict[str, Any]:
     hints = typing.get_type_hints(cls, include_extras=True)
     return {field.name: hints[field.name] for field in dataclasses.fields(cls) if field.init}
 
