@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from photic.core.errors import DataError
+from photic.data.images import read_image
 
 ROWS, COLUMNS = 32, 64
 THRESHOLD = 0.7
@@ -56,14 +57,20 @@ def read_signature(path: Path) -> Signature:
     Raises:
         DataError: the file is missing, truncated or not a picture.
     """
+    if path.suffix.lower() not in (".jpg", ".jpeg"):
+        whole = Image.fromarray(read_image(path))
+        return signature(_reduced(whole))
     try:
         with Image.open(path) as picture:
             # JPEG decodes at a quarter of the size for much less; an eighth would leave rounding as large as fine steel texture.
             picture.draft("L", (2 * COLUMNS, 2 * ROWS))
-            grey = picture.convert("L").convert("F").resize((COLUMNS, ROWS), Image.Resampling.BOX)
+            return signature(_reduced(picture))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # all that Pillow raises for bad files
-        raise DataError(f"{path}: cannot be read as a picture ({error}); replace or remove it") from error
-    return signature(np.asarray(grey, dtype=np.float32))
+        raise DataError(f"{path}: damaged or truncated picture ({error}); replace the file or take it out of the data set") from error
+
+
+def _reduced(picture: Image.Image) -> NDArray[np.float32]:
+    return np.asarray(picture.convert("L").convert("F").resize((COLUMNS, ROWS), Image.Resampling.BOX))
 
 
 def signature(reduced: NDArray[np.float32]) -> Signature:
