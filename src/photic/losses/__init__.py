@@ -12,6 +12,7 @@ __getattr__ = lazy_attributes(
         "FocalLoss": "photic.losses.focal",
         "BCEWithLogitsLoss": "photic.losses.bce",
         "AsymmetricLoss": "photic.losses.asymmetric",
+        "SumLoss": "photic.losses.composite",
     },
 )
 

@@ -17,17 +17,30 @@ class LossConfig(Config):
     weight: Annotated[float, Range(ge=0)] = 1.0
     """Factor of this loss in the total."""
 
-    def build(self) -> BaseLoss:
-        """Return the loss."""
+    def make(self) -> BaseLoss:
+        """Return the loss without its weight; every config defines this."""
         raise NotImplementedError
+
+    def build(self) -> BaseLoss:
+        """Return the loss; the only place where ``weight`` goes from the config to the loss."""
+        loss = self.make()
+        loss.weight = self.weight
+        loss.term_name = self.registry_name or type(loss).__name__
+        return loss
 
 
 class BaseLoss(nn.Module):
     """A loss: ``forward(prediction, target, mask=None) -> scalar``.
 
-    Settings derived from the training data (class weights) are made once by :meth:`fit` and kept in
-    buffers, so that they are saved with the run and not guessed again.
+    Subclasses define :meth:`value`; the weight is applied in :meth:`forward` and nowhere else. Settings
+    derived from the training data (class weights) are made once by :meth:`fit` and kept in buffers, so
+    that they are saved with the run and not guessed again.
     """
+
+    weight: float = 1.0
+    """Factor of this loss in the total."""
+    term_name: str = "loss"
+    """What the loss is called among the terms of a sum, and in logs."""
 
     def get_params(self) -> dict[str, Any]:
         """Return the settings the loss was made with."""
@@ -42,10 +55,20 @@ class BaseLoss(nn.Module):
         """
         return self
 
-    def terms(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
-        """Return the named parts of the loss; their sum is :meth:`forward`."""
-        return {type(self).__name__: self(prediction, target, mask)}
+    def value(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return the loss before its weight."""
+        raise NotImplementedError
 
     def forward(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return the loss as a scalar."""
-        raise NotImplementedError
+        """Return the weighted loss.
+
+        Args:
+            prediction: what the network gives, ``(B, C)`` logits for classification.
+            target: what it is compared with, same shape.
+            mask: same shape, 1 where the target is known and counts, 0 where it is left out; None counts everything.
+        """
+        return self.weight * self.value(prediction, target, mask)
+
+    def terms(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
+        """Return the named parts of the loss, weighted; their sum is :meth:`forward`."""
+        return {self.term_name: self(prediction, target, mask)}

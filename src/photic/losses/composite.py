@@ -1,0 +1,87 @@
+"""A weighted sum of named losses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from photic.core.errors import ConfigError
+from photic.core.registry import losses
+from photic.core.schema import Range, Registered
+from photic.losses.base import BaseLoss, LossConfig
+
+
+class SumLoss(BaseLoss):
+    """The sum of named losses, each with its own weight.
+
+    A term that cannot be computed raises; it never counts as zero.
+
+    Args:
+        parts: name to loss; at least one.
+
+    Raises:
+        ConfigError: there is no part.
+    """
+
+    def __init__(self, parts: Mapping[str, BaseLoss]) -> None:
+        super().__init__()
+        if not parts:
+            raise ConfigError("sum.terms: nothing to add up; name at least one loss, for example +loss.terms.main={name:focal}")
+        self.parts = nn.ModuleDict(parts)
+
+    def _named(self) -> dict[str, BaseLoss]:
+        return dict(self.parts.items())  # type: ignore[arg-type]
+
+    def get_params(self) -> dict[str, Any]:
+        """Return the settings of every part, with its weight."""
+        return {name: {"weight": part.weight, **part.get_params()} for name, part in self._named().items()}
+
+    def fit(self, labels: Tensor, objects: Tensor | None = None) -> Self:
+        """Fit every part to the labels of the whole training split."""
+        for part in self._named().values():
+            part.fit(labels, objects)
+        return self
+
+    def value(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return the sum of the weighted parts."""
+        return torch.stack([part(prediction, target, mask) for part in self._named().values()]).sum()
+
+    def terms(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
+        """Return every part under its name (parts of a part as ``name.part``), weighted; they sum to :meth:`forward`."""
+        named: dict[str, Tensor] = {}
+        for name, part in self._named().items():
+            for inner, value in part.terms(prediction, target, mask).items():
+                named[name if inner == part.term_name else f"{name}.{inner}"] = self.weight * value
+        return named
+
+
+@losses.register("sum")
+@dataclass(frozen=True, kw_only=True)
+class SumConfig(LossConfig):
+    """Weighted sum of named losses."""
+
+    terms: Annotated[dict[str, LossConfig | None], Registered("losses")] = field(default_factory=dict)
+    """Name to loss, each with its `weight`; null or false switches one off. At least one must be on."""
+    num_classes: Annotated[int | None, Range(ge=1)] = None
+    """Number of labels, handed to the terms that leave it open; null takes it from the data."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not any(self.terms.values()):
+            raise ConfigError("sum.terms: nothing to add up; name at least one loss, for example +loss.terms.main={name:focal}")
+        dotted = [name for name in self.terms if "." in name]
+        if dotted:
+            raise ConfigError(f"sum.terms: the name '{dotted[0]}' holds a dot; use letters, digits and _")
+
+    def make(self) -> SumLoss:
+        """Return the loss."""
+        return SumLoss({name: self._sized(config).build() for name, config in self.terms.items() if config is not None})
+
+    def _sized(self, config: LossConfig) -> LossConfig:
+        if self.num_classes is not None and getattr(config, "num_classes", 0) is None:
+            return config.replace(num_classes=self.num_classes)
+        return config
