@@ -1,0 +1,54 @@
+"""``photic predict``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from photic.cli.parser import Parser
+
+EXAMPLES = (
+    ("photic predict runs/severstal/ID strips/ -o predictions.csv", "every picture of a folder"),
+    ("photic predict runs/severstal/ID 'line3/*.jpg' spare.png -o out.jsonl --format jsonl", "a glob and a file, one JSON object a line"),
+    ("photic predict runs/severstal/ID strips/ -o out.csv --maps maps/", "with maps of what the network looked at"),
+)
+
+
+def parser() -> Parser:
+    """Return the command's arguments."""
+    made = Parser("predict", "Apply the best weights of a run to pictures.", EXAMPLES, usage="RUN INPUT ... -o FILE [options]")
+    made.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
+    made.add_argument("inputs", nargs="+", metavar="INPUT", help="file, folder or glob")
+    made.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="file to write")
+    made.add_argument("--format", choices=("csv", "jsonl", "kaggle"), default="csv", help="form of the file (default: csv)")
+    made.add_argument("--maps", type=Path, metavar="DIR", help="also write class-activation maps, laid over the pictures")
+    made.add_argument("--batch-size", type=_positive, default=4, metavar="N", help="pictures at a time (default: 4)")
+    made.add_argument("--force", action="store_true", help="leave unreadable files out and replace an existing output")
+    return made
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command."""
+    options = parser().parse_intermixed_args(arguments)
+    from photic.workflows.predict import predict
+
+    result = predict(
+        options.run,
+        options.inputs,
+        options.output,
+        format=options.format,
+        maps=options.maps,
+        batch_size=options.batch_size,
+        force=options.force,
+    )
+    print(f"{result.num_files} files predicted, written to {result.output}")
+    for file, reason in result.skipped:
+        print(f"left out {file}: {reason}")
+    return 0
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got '{text}'")
+    return int(text)
