@@ -73,9 +73,9 @@ class SumConfig(LossConfig):
         super().__post_init__()
         if not any(self.terms.values()):
             raise ConfigError("sum.terms: nothing to add up; name at least one loss, for example +loss.terms.main={name:focal}")
-        dotted = [name for name in self.terms if "." in name]
-        if dotted:
-            raise ConfigError(f"sum.terms: the name '{dotted[0]}' holds a dot; use letters, digits and _")
+        for name in self.terms:
+            if "." in name or not name or hasattr(nn.ModuleDict(), name):
+                raise ConfigError(f"sum.terms: '{name}' cannot name a term (empty, with a dot, or a reserved word); choose another name")
 
     def make(self) -> SumLoss:
         """Return the loss."""

@@ -5,7 +5,20 @@ from __future__ import annotations
 from photic.core.registry import Registry, lazy_attributes
 from photic.core.registry import metrics as _registry
 
-__getattr__ = lazy_attributes(__name__, {"multilabel_report": "photic.metrics.multilabel"})
+__getattr__ = lazy_attributes(
+    __name__,
+    {
+        "multilabel_report": "photic.metrics.multilabel",
+        "confusion_2x2": "photic.metrics.multilabel",
+        "tune_thresholds": "photic.metrics.multilabel",
+        "bootstrap_intervals": "photic.metrics.bootstrap",
+        "paired_bootstrap": "photic.metrics.bootstrap",
+        "expected_calibration_error": "photic.metrics.ranking",
+        "precision_recall_curve": "photic.metrics.ranking",
+        "reliability_curve": "photic.metrics.ranking",
+        "roc_curve": "photic.metrics.ranking",
+    },
+)
 
 
 def get_registry() -> Registry:
