@@ -122,11 +122,12 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
     _refuse_pickle(path)
     try:
         with safe_open(path, framework="pt") as handle:
+            names = list(handle.keys())
             if "photic" in (handle.metadata() or {}):
                 header = _header(path, handle.metadata())
                 prefix = (_EMA if header["has_ema"] else _MODEL) + "graph.network."
-                return {name.removeprefix(prefix): handle.get_tensor(name) for name in handle if name.startswith(prefix)}
-            return {name: handle.get_tensor(name) for name in handle}
+                return {name.removeprefix(prefix): handle.get_tensor(name) for name in names if name.startswith(prefix)}
+            return {name: handle.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: damaged or truncated weights file ({error})") from error
 
