@@ -21,7 +21,7 @@ import yaml
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, IntervalSweep, Override, QuotedString
+from hydra.core.override_parser.types import Glob, IntervalSweep, Override, Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -199,8 +199,7 @@ def _grammar_message(text: str, error: HydraException) -> str:
     if not re.fullmatch(r"[~+]{0,2}[\w./@:$-]+", key):
         return f"override '{text}': '{key}' is no key; write names joined by dots, for example model.cbam_stages=[3,4]"
     reason = " ".join(str(error).split())
-    quoted = value.replace("\\", "\\\\").replace('"', '\\"')
-    command = shlex.quote(f'{key}="{quoted}"')
+    command = shlex.quote(f"{key}={QuotedString(value, Quote.double).with_quotes()}")
     opening, closing = value[:1], value[-1:]
     if opening in "[{" and opening and closing != {"[": "]", "{": "}"}[opening]:
         hint = f"a list is written {key}=[a,b] and a mapping {key}={{a:1,b:2}}, without spaces or in quotes of the shell"

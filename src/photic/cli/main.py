@@ -103,12 +103,12 @@ def plugin_commands() -> dict[str, Command]:
 
 def help_page() -> str:
     """Return the text of ``photic --help``."""
-    from photic.cli.parser import columns, examples, section
+    from photic.cli.parser import columns, examples, paragraph, section
 
     groups = {"train and use": ("train", "evaluate", "predict", "compare"), "look around": ("list", "data", "demo")}
     parts = [
         "usage: photic COMMAND ...",
-        "Train, evaluate, compare and run neural networks that turn sensor measurements into images and decisions.",
+        paragraph("Train, evaluate, compare and run neural networks that turn sensor measurements into images and decisions."),
     ]
     known = {heading: [(name, COMMANDS[name].summary) for name in names] for heading, names in groups.items()}
     known["from plug-ins"] = [(name, command.summary) for name, command in sorted(plugin_commands().items())]

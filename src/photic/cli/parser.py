@@ -15,6 +15,9 @@ Section = tuple[str, str]
 """Heading and text of a part of a help page; the text is printed as it stands."""
 
 
+INDENT = "  "
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser that answers mistakes with a suggestion and ends its help with examples.
 
@@ -63,9 +66,14 @@ def terminal_width() -> int:
     return max(60, min(shutil.get_terminal_size().columns, 120))
 
 
+def paragraph(text: str) -> str:
+    """Return text wrapped to the terminal."""
+    return textwrap.fill(text, terminal_width())
+
+
 def section(heading: str, text: str) -> str:
     """Return a heading with indented text."""
-    return f"{heading}:\n{textwrap.indent(text, '  ')}"
+    return f"{heading}:\n{textwrap.indent(text, INDENT)}"
 
 
 def examples(lines: Iterable[tuple[str, str]]) -> list[str]:
@@ -78,14 +86,14 @@ def columns(rows: Sequence[Sequence[str]], *, wrapped: int | None = None) -> lis
 
     Args:
         rows: cells, the same number in each row.
-        wrapped: the column that takes the width left over and is wrapped to it; None wraps nothing.
+        wrapped: the column that takes the width left over (in a section's indentation) and is wrapped to it; None wraps nothing.
     """
     if not rows:
         return []
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     if wrapped is not None:
         others = sum(width + 2 for i, width in enumerate(widths) if i != wrapped)
-        widths[wrapped] = min(widths[wrapped], max(30, terminal_width() - others))
+        widths[wrapped] = min(widths[wrapped], max(30, terminal_width() - len(INDENT) - others))
     lines = []
     for row in rows:
         cells = [textwrap.wrap(cell, widths[i]) if i == wrapped else [cell] for i, cell in enumerate(row)]

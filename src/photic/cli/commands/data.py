@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from photic.cli.parser import columns, examples, section
+from photic.cli.parser import columns, examples, paragraph, section
 from photic.core.errors import UnknownNameError, nearest
 from photic.core.plugins import get_plugin, installed_plugins, load_reference
 
@@ -46,7 +46,7 @@ def help_page() -> str:
     ]
     parts = [
         "usage: photic data VERB APPLICATION [arguments]",
-        "Check, prepare or generate the data of an application; `photic data VERB APPLICATION --help` explains one.",
+        paragraph("Check, prepare or generate the data of an application; `photic data VERB APPLICATION --help` explains one."),
         section("commands", "\n".join(columns(rows, wrapped=1)) or "none: no installed plug-in brings any"),
         section("examples", "\n".join(examples(EXAMPLES))),
     ]

@@ -19,17 +19,20 @@ def parser() -> Parser:
     """Return the command's arguments."""
     made = Parser("predict", "Apply the best weights of a run to pictures.", EXAMPLES, usage="RUN INPUT ... -o FILE [options]")
     made.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
-    made.add_argument("inputs", nargs="+", metavar="INPUT", help="file, folder or glob")
+    made.add_argument("inputs", nargs="+", metavar="INPUT", help="file, folder or glob; - reads a list of files from standard input")
     made.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="file to write")
-    made.add_argument("--format", choices=("csv", "jsonl", "kaggle"), default="csv", help="form of the file (default: csv)")
+    made.add_argument("--format", default="csv", help="csv, jsonl, or a form of an application, such as kaggle (default: csv)")
     made.add_argument("--maps", type=Path, metavar="DIR", help="also write class-activation maps, laid over the pictures")
     made.add_argument("--batch-size", type=_positive, default=4, metavar="N", help="pictures at a time (default: 4)")
-    made.add_argument("--force", action="store_true", help="leave unreadable files out and replace an existing output")
+    made.add_argument("--workers", type=_count, default=2, metavar="N", help="threads that read pictures ahead (default: 2)")
+    made.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
+    made.add_argument("--force", action="store_true", help="replace an existing output")
+    made.add_argument("--quiet", action="store_true", help="no progress display")
     return made
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command."""
+    """Run the command; the status is 1 where pictures had to be left out."""
     options = parser().parse_intermixed_args(arguments)
     from photic.workflows.predict import predict
 
@@ -41,14 +44,19 @@ def main(arguments: Sequence[str]) -> int:
         maps=options.maps,
         batch_size=options.batch_size,
         force=options.force,
+        device=options.device,
+        workers=options.workers,
+        quiet=options.quiet,
     )
-    print(f"{result.num_files} files predicted, written to {result.output}")
-    for file, reason in result.skipped:
-        print(f"left out {file}: {reason}")
-    return 0
+    print(result.summary())
+    return 1 if result.skipped else 0
 
 
 def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got '{text}'")
+    return _count(text, 1)
+
+
+def _count(text: str, least: int = 0) -> int:
+    if not text.isdigit() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"expected a whole number from {least}, got '{text}'")
     return int(text)

@@ -1,0 +1,142 @@
+"""``photic list``: text for people, JSON for machines, both from the index."""
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+
+from photic.cli.forms import json_schema
+from photic.cli.main import main
+from photic.core import index
+from photic.core.index import FieldInfo
+from photic.core.plugins import installed_plugins
+from photic.core.registry import kinds, registry_of
+from photic.workflows.recipes import recipe_entries
+
+
+def listed(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
+    assert main(["list", *words, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_json_equals_the_index(capsys: pytest.CaptureFixture[str], kind: str) -> None:
+    rows = listed(capsys, kind, "--schema")
+    entries = registry_of(kind).entries()
+    assert [(row["name"], row["aliases"], row["summary"], row["module"], row["class"], row["source"]) for row in rows] == [
+        (entry.name, list(entry.aliases), entry.summary, entry.module, entry.qualname, entry.source) for entry in entries
+    ]
+    for row, entry in zip(rows, entries, strict=True):
+        fields = [dataclasses.asdict(field) for field in entry.fields()]
+        assert row["fields"] == json.loads(json.dumps(fields))
+        assert list(row["schema"]["properties"]) == [field["name"] for field in fields]
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_text_shows_name_line_and_module(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    assert main(["list", kind]) == 0
+    out = capsys.readouterr().out
+    for entry in registry_of(kind).entries():
+        (line,) = [line for line in out.splitlines() if line.split()[0] == entry.name]
+        assert line.endswith(entry.module)
+        assert entry.summary.split()[0] in line
+
+
+def test_columns_are_aligned(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "models"]) == 0
+    out = [line for line in capsys.readouterr().out.splitlines() if "photic.models" in line]
+    assert len({line.index("photic.models") for line in out}) == 1
+
+
+@pytest.mark.parametrize("pattern", ["convnext*", "convnext_tiny_cbam"])
+def test_a_pattern_or_name_selects(capsys: pytest.CaptureFixture[str], pattern: str) -> None:
+    assert "convnext_tiny_cbam" in {row["name"] for row in listed(capsys, "models", pattern)}
+    assert "tiny" not in {row["name"] for row in listed(capsys, "models", pattern)}
+
+
+def test_a_synonym_selects_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert [row["name"] for row in listed(capsys, "losses", "focal_loss")] == ["focal"]
+
+
+def test_nothing_found_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "losses", "focul"]) == 2
+    assert "no losses match 'focul'; did you mean 'focal'?" in capsys.readouterr().err
+    assert main(["list", "recipes", "seversal"]) == 2
+    assert "did you mean 'severstal'?" in capsys.readouterr().err
+
+
+def test_the_schema_of_a_model_shows_fields_types_ranges_defaults_and_meaning(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "models", "convnext_tiny_cbam", "--schema"]) == 0
+    out = capsys.readouterr().out
+    rows = [line.split() for line in out.splitlines()]
+    assert ["num_classes", "int", "|", "null", ">=", "1", "null"] in rows
+    assert any(row[:1] == ["cbam_stages"] and "[3," in row for row in rows)
+    for field in registry_of("models").entries("convnext_tiny_cbam")[0].fields():
+        assert field.doc.split(".")[0].split()[0] in out
+    assert "torch" not in out
+
+
+def test_recipes_and_plugins_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert [row["name"] for row in listed(capsys, "recipes")] == [entry.name for entry in recipe_entries()]
+    assert [(row["name"], row["module"]) for row in listed(capsys, "plugins")] == [
+        (p.name, p.package) for p in installed_plugins().values()
+    ]
+    assert main(["list", "recipes", "sev*"]) == 0
+    assert capsys.readouterr().out.startswith("severstal  ")
+
+
+def test_recipes_have_no_schema(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "recipes", "--schema"]) == 2
+    assert "`photic train recipe=NAME --cfg job`" in capsys.readouterr().err
+
+
+def test_list_alone_shows_the_kinds(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list"]) == 0
+    out = capsys.readouterr().out
+    for kind in (*kinds(), "recipes", "plugins"):
+        assert f"\n  {kind} " in out
+
+
+# --- forms ---------------------------------------------------------------------------------------------------------------------------
+
+
+def schema_of(annotation: str, limits: str = "", default: Any = None, required: bool = False) -> dict[str, Any]:
+    schema = json_schema([FieldInfo("x", annotation, limits, default, required, "Meaning.")])["properties"]["x"]
+    assert schema.pop("description") == "Meaning."
+    return schema
+
+
+@pytest.mark.parametrize(
+    ("annotation", "limits", "expected"),
+    [
+        ("float", ">= 0 and < 1", {"type": "number", "minimum": 0.0, "exclusiveMaximum": 1.0}),
+        ("int | None", ">= 1", {"anyOf": [{"type": "integer", "minimum": 1.0}, {"type": "null"}]}),
+        ("Literal['mean', 'sum', None]", "", {"enum": ["mean", "sum", None]}),
+        ("Path", "", {"type": "string", "format": "path"}),
+        ("tuple[Literal[1, 2], ...]", "", {"type": "array", "items": {"enum": [1, 2]}}),
+        ("tuple[float, int]", "> 0", {"type": "array", "minItems": 2, "maxItems": 2, "prefixItems": [
+            {"type": "number", "exclusiveMinimum": 0.0}, {"type": "integer", "exclusiveMinimum": 0.0}]}),
+        ("dict[str, float]", "<= 1", {"type": "object", "additionalProperties": {"type": "number", "maximum": 1.0}}),
+        ("dict[str, AugmentationConfig]", "one of augmentations",
+         {"type": "object", "x-registry": "augmentations", "x-type": "dict[str, AugmentationConfig]"}),
+        ("Thing", "", {"type": "object", "x-type": "Thing"}),
+    ],
+)  # fmt: skip
+def test_annotations_become_json_schema(annotation: str, limits: str, expected: dict[str, Any]) -> None:
+    assert schema_of(annotation, limits, required=True) == expected
+    assert schema_of(annotation, limits, default=None) == {**expected, "default": None}
+
+
+def test_required_fields_are_listed_and_unknown_ones_forbidden() -> None:
+    schema = json_schema([FieldInfo("a", "int", "", None, True, ""), FieldInfo("b", "int", "", 1, False, "")])
+    assert (schema["required"], schema["additionalProperties"]) == (["a"], False)
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_no_registered_field_is_opaque_to_a_form(kind: str) -> None:
+    for entry in index.entries(kind).values():
+        for name, schema in json_schema(entry.fields())["properties"].items():
+            if "x-registry" not in schema:
+                assert "x-type" not in json.dumps(schema), f"{kind} {entry.name}.{name}: {schema}"
