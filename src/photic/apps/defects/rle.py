@@ -79,14 +79,14 @@ def encode(mask: Mask) -> str:
     >>> encode(np.array([[1, 0], [1, 1], [0, 0]], dtype=bool))
     '1 2 5 1'
     """
-    runs = _runs_of(mask)
+    runs = runs_of(mask)
     runs[:, 0] += 1
     return " ".join(map(str, runs.ravel().tolist()))
 
 
 def num_objects(mask: Mask) -> int:
     """Return the number of connected objects in a mask ``(H, W)``; pixels that touch at a corner are connected."""
-    return num_objects_in_runs(_runs_of(mask), mask.shape[0])
+    return num_objects_in_runs(runs_of(mask), mask.shape[0])
 
 
 def num_objects_in_runs(runs: Runs, height: int) -> int:
@@ -115,7 +115,8 @@ def num_objects_in_runs(runs: Runs, height: int) -> int:
     return int(connected_components(links, directed=False, return_labels=False))
 
 
-def _runs_of(mask: Mask) -> Runs:
+def runs_of(mask: Mask) -> Runs:
+    """Return the runs of a mask ``(H, W)``, as :func:`parse_runs` does of its text."""
     flat = np.zeros(mask.size + 2, dtype=np.int8)
     flat[1:-1] = mask.T.ravel()
     edges = np.flatnonzero(np.diff(flat))
