@@ -84,6 +84,26 @@ def test_a_small_spot_found_by_a_maximum_is_not_drowned_in_the_clean_rest() -> N
     assert activation[inside].sum() > 0.95 * activation.sum()
 
 
+def test_a_map_lies_where_the_cells_of_the_network_look() -> None:
+    """A spot excites the cells around it; their centre, placed as the network says, is the spot's."""
+    task = tiny()
+    places = []
+    for offset in range(8):
+        plain = torch.zeros(1, 3, 128, 128)
+        spot = plain.clone()
+        spot[..., 60 + offset : 65 + offset, 60 + offset : 65 + offset] = 1.0
+        seen: list[Tensor] = []
+        with torch.inference_mode():
+            handle = task.network.activation_layer().register_forward_hook(lambda _module, _inputs, output, seen=seen: seen.append(output))
+            task.graph(plain)
+            task.graph(spot)
+            handle.remove()
+        change = (seen[1] - seen[0]).square().sum(dim=(0, 1, 2))
+        middle_px = float((change * torch.arange(16)).sum() / change.sum()) * 8 + 3.5
+        places.append(62 + offset - middle_px)
+    assert np.mean(places) == pytest.approx(task.network.cell_shift_px, abs=1.0)
+
+
 def test_maps_are_normalised_each_by_its_own_peak_and_zero_where_nothing_speaks_for_the_class() -> None:
     maps = activation_maps(task_of(Linear()), picture_with_spots())
     peaks = maps.amax(dim=(2, 3))
