@@ -26,6 +26,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from photic.cli.parser import shown
 from photic.core.errors import ConfigError
 from photic.core.registry import registry_of
 from photic.core.schema import Config
@@ -120,17 +121,6 @@ def resolved(job: Job, user: UserConfig | None = None) -> dict[str, Any]:
 def changes_of(overrides: Sequence[str]) -> list[tuple[str, Any]]:
     """Return overrides without sweeps as pairs of key and value, for commands that change an existing configuration."""
     return [(change.key, change.value) for change in jobs(overrides)[0].changes]
-
-
-def shown(value: Any) -> str:
-    """Write a value as it would be typed."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, list | tuple):
-        return "[" + ",".join(map(shown, value)) + "]"
-    if isinstance(value, Mapping):
-        return "{" + ",".join(f"{key}:{shown(item)}" for key, item in value.items()) + "}"
-    return str(value)
 
 
 # --- grammar ---------------------------------------------------------------------------------------------------------------------------

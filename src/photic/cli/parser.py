@@ -6,8 +6,8 @@ import argparse
 import re
 import shutil
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
-from typing import NoReturn
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NoReturn
 
 from photic.core.errors import ConfigError, nearest
 
@@ -102,3 +102,14 @@ def columns(rows: Sequence[Sequence[str]], *, wrapped: int | None = None) -> lis
             parts = [(cell[level] if level < len(cell) else "").ljust(width) for cell, width in zip(cells, widths, strict=True)]
             lines.append("  ".join(parts).rstrip())
     return lines
+
+
+def shown(value: Any) -> str:
+    """Write a value as it would be typed."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(shown, value)) + "]"
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{shown(item)}" for key, item in value.items()) + "}"
+    return str(value)

@@ -29,6 +29,7 @@ PACKAGES = {
     "optimizers": "photic.optim",
     "schedules": "photic.optim",
 }
+_EMPTY = {"dict": dict, "list": list, "tuple": tuple}
 _DECORATOR = re.compile(r"^@(\w+)\.register\(", re.MULTILINE)
 
 
@@ -86,7 +87,7 @@ def entries(kind: str) -> dict[str, Entry]:
 
 
 def class_fields(module: str, qualname: str) -> list[FieldInfo]:
-    """Return the fields of any config class, inherited ones first, read from the sources of its module.
+    """Return the fields of a config class that a module defines or imports, inherited ones first, read from the sources.
 
     Raises:
         PhoticError: there is no such module.
@@ -94,7 +95,7 @@ def class_fields(module: str, qualname: str) -> list[FieldInfo]:
     file = _module_file(module)
     if file is None:
         raise PhoticError(f"module '{module}' cannot be found; is it installed in this environment?")
-    return list(_class_fields(file, module, qualname).values())
+    return list(_base_fields(_parse(file), file, module, qualname).values())
 
 
 def _scan(package: str, kind: str) -> Iterator[Entry]:
@@ -183,10 +184,10 @@ def _base_fields(tree: ast.Module, file: Path, module: str, name: str) -> dict[s
 def _module_file(module: str) -> Path | None:
     parent, _, leaf = module.rpartition(".")
     try:
-        folder = package_folder(parent)
-    except PhoticError:  # a base class from outside (not a package): it brings no config fields
+        folder = package_folder(parent or leaf)
+    except PhoticError:  # a class from outside (not a package): it brings no config fields
         return None
-    candidates = (folder / f"{leaf}.py", folder / leaf / "__init__.py")
+    candidates = (folder / f"{leaf}.py", folder / leaf / "__init__.py") if parent else (folder / "__init__.py",)
     return next((path for path in candidates if path.is_file()), None)
 
 
@@ -217,15 +218,21 @@ def _limits(extra: ast.expr) -> str:
 
 
 def _default(value: ast.expr | None) -> Any:
+    """Return a default as a plain value where the source tells it, else as source text."""
     if value is None:
         return None
+    if isinstance(value, ast.Call) and _name(value.func) == "Path" and len(value.args) == 1:
+        return _default(value.args[0])
+    if isinstance(value, ast.Call) and _name(value.func) == "field":
+        factory = next((k.value for k in value.keywords if k.arg == "default_factory"), None)
+        if isinstance(factory, ast.Lambda):
+            return _default(factory.body)
+        if factory is not None and _name(factory) in _EMPTY:
+            return _EMPTY[_name(factory)]()
+        value = factory or value
     try:
         return ast.literal_eval(value)
     except ValueError:
-        if isinstance(value, ast.Call) and _name(value.func) == "field":
-            factory = next((k.value for k in value.keywords if k.arg == "default_factory"), None)
-            if factory is not None:
-                return ast.unparse(factory.body if isinstance(factory, ast.Lambda) else factory)
         return ast.unparse(value)
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from photic.cli.compose import Job, UserConfig, changes_of, configuration, jobs, resolved, shown
+from photic.cli.compose import Job, UserConfig, changes_of, configuration, jobs, resolved
+from photic.cli.parser import shown
 from photic.core.errors import ConfigError, UnknownNameError
 from photic.core.registry import registry_of
 from photic.workflows.recipes import list_recipes, recipe, resolve

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -140,3 +141,17 @@ def test_no_registered_field_is_opaque_to_a_form(kind: str) -> None:
         for name, schema in json_schema(entry.fields())["properties"].items():
             if "x-registry" not in schema:
                 assert "x-type" not in json.dumps(schema), f"{kind} {entry.name}.{name}: {schema}"
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_listed_defaults_are_the_real_ones(kind: str) -> None:
+    for entry in registry_of(kind).entries():
+        config_class = registry_of(kind).config_class(entry.name)
+        real = {field.name: field for field in dataclasses.fields(config_class) if field.init}
+        assert [field.name for field in entry.fields()] == list(real)
+        for field in entry.fields():
+            made = real[field.name]
+            assert field.required == (made.default is dataclasses.MISSING and made.default_factory is dataclasses.MISSING), field
+            if not field.required:
+                value = made.default if made.default is not dataclasses.MISSING else made.default_factory()  # type: ignore[misc]
+                assert field.default == (str(value) if isinstance(value, Path) else value), f"{entry.name}.{field.name}"

@@ -251,3 +251,11 @@ def test_two_recipes_are_an_error() -> None:
         resolve("severstal", {"recipe": "neu_det"})
     with pytest.raises(ConfigError, match="expected the name of a recipe"):
         resolve(None, {"recipe": {"name": "severstal"}})
+
+
+def test_terms_of_a_composite_loss_are_components_too() -> None:
+    base = {"loss": {"name": "sum", "terms": {"a": {"name": "focal", "gamma": 2.0}, "bce_with_logits": {"weight": 0.5}}}}
+    changed = merge(base, [("loss.terms.a", {"name": "asymmetric"}), ("loss.terms.c", {"name": "focal_loss", "gamma": 9})])
+    assert changed["loss"]["terms"] == {"a": {"name": "asymmetric"}, "bce_with_logits": {"weight": 0.5}, "c": {"name": "focal", "gamma": 9}}
+    assert merge(base, {"loss.terms.bce_with_logits": False})["loss"]["terms"]["bce_with_logits"] is False
+    assert merge(base, {"loss.terms.a": "bce_with_logits"})["loss"]["terms"]["a"] == {"name": "bce_with_logits"}

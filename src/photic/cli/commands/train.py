@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from photic.cli.parser import Parser, Section, columns
+from photic.cli.parser import Parser, Section, columns, shown
+from photic.core import index
 from photic.core.errors import ConfigError, PhoticError, RunInterrupted
 from photic.workflows.recipes import component_kinds, recipe_entries
 
@@ -161,9 +162,25 @@ def _print_outcomes(jobs: Sequence[Any], outcomes: Sequence[_Outcome], seconds: 
 
 
 def _sections() -> list[Section]:
-    recipes = "\n".join(columns([(entry.name, entry.summary) for entry in recipe_entries()], wrapped=1))
+    recipes = columns([(entry.name, entry.summary) for entry in recipe_entries()], wrapped=1)
     groups = [
         (f"{section}=NAME", f"photic list {kind}", f"photic list {kind} NAME --schema") for section, kind in component_kinds().items()
     ]
-    settings = "\n".join(columns([("choose", "names", "their fields, as KEY=VALUE"), *groups]))
-    return [("recipes", recipes or "none"), ("settings", settings + "\n\nAll of them, as they stand: photic train recipe=NAME --cfg job")]
+    settings = [(f"{key}={shown(field.default)}", field.doc) for key, field in _plain_settings() if key != "recipe"]
+    return [
+        ("recipes", "\n".join(recipes) or "none"),
+        ("components", "\n".join(columns([("choose", "names", "their fields, as SECTION.KEY=VALUE"), *groups]))),
+        ("settings, with their default values", "\n".join(columns(settings, wrapped=1))),
+        ("all of them, as they stand", "photic train recipe=NAME --cfg job"),
+    ]
+
+
+def _plain_settings() -> list[tuple[str, index.FieldInfo]]:
+    """Return the settings outside components, by dotted key, read from the sources."""
+    module = "photic.workflows.config"
+    found: list[tuple[str, index.FieldInfo]] = []
+    for field in index.class_fields(module, "TrainConfig"):
+        if field.name not in component_kinds():
+            section = index.class_fields(module, field.type) if field.type.isidentifier() else []
+            found += [(f"{field.name}.{inner.name}", inner) for inner in section] or [(field.name, field)]
+    return found
