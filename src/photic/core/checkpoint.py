@@ -79,7 +79,6 @@ def read_checkpoint(path: Path | str, *, with_state: bool = True) -> Checkpoint:
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint file")
-    _refuse_pickle(path)
     try:
         with safe_open(path, framework="pt") as handle:
             header = _header(path, handle.metadata())
@@ -87,6 +86,7 @@ def read_checkpoint(path: Path | str, *, with_state: bool = True) -> Checkpoint:
             wanted = [name for name in names if with_state or not name.startswith(_STATE)]
             tensors = {name: handle.get_tensor(name) for name in wanted}
     except (SafetensorError, OSError) as error:
+        _refuse_pickle(path)
         raise CheckpointError(
             f"{path}: damaged or truncated checkpoint ({error}); {path.stat().st_size} bytes on disk. Use another checkpoint of the run"
         ) from error
@@ -119,7 +119,6 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
         if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
             raise CheckpointError(f"{path}: expected a mapping of names to tensors")
         return dict(content)
-    _refuse_pickle(path)
     try:
         with safe_open(path, framework="pt") as handle:
             names = list(handle.keys())
@@ -129,6 +128,7 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
                 return {name.removeprefix(prefix): handle.get_tensor(name) for name in names if name.startswith(prefix)}
             return {name: handle.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
+        _refuse_pickle(path)
         raise CheckpointError(f"{path}: damaged or truncated weights file ({error})") from error
 
 
@@ -161,6 +161,7 @@ def _plain(tensor: Tensor) -> Tensor:
 
 
 def _refuse_pickle(path: Path) -> None:
+    """Say what it is, once a file has turned out not to be safetensors (whose first byte may be a pickle's too)."""
     with open(path, "rb") as handle:
         start = handle.read(4)
     if start[:1] == b"\x80" or start == b"PK\x03\x04":

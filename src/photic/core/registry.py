@@ -123,27 +123,43 @@ def _place(cls: type) -> str:
 
 
 def _config_from_signature(kind: str, name: str, cls: type) -> type[Config]:
-    """Make a config whose fields are the keyword arguments of a plain class."""
+    """Make a config whose fields are the keyword arguments of a plain class.
+
+    The kind's base class names the config to derive from in ``config_base``, so that such a component
+    can be chosen wherever a configuration asks for one of its kind.
+    """
+    base: type[Config] = getattr(cls, "config_base", Config)
+    inherited = {field.name for field in dataclasses.fields(base)}
     own = cls.__init__ is not object.__init__  # type: ignore[misc]
     hints = typing.get_type_hints(cls.__init__) if own else {}  # type: ignore[misc]
+    accepted: list[str] = []
     fields: list[Any] = []
     for parameter in list(inspect.signature(cls.__init__).parameters.values())[1:] if own else []:  # type: ignore[misc]
         if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
             raise ConfigError(f"{kind}: '{name}' takes *args or **kwargs; register a config class for it instead")
+        accepted.append(parameter.name)
         hint = hints.get(parameter.name, Any)
+        if parameter.name in inherited:
+            continue
         if parameter.default is parameter.empty:
             fields.append((parameter.name, hint))
         else:
             fields.append((parameter.name, hint, dataclasses.field(default=parameter.default)))
 
     def build(self: Config, *args: Any) -> Any:
-        return cls(*args, **{field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
+        return cls(*args, **{argument: getattr(self, argument) for argument in accepted})
 
     made = dataclasses.make_dataclass(
-        f"{cls.__name__}Config", fields, bases=(Config,), frozen=True, kw_only=True, namespace={"build": build, "__doc__": cls.__doc__}
+        f"{cls.__name__}Config",
+        fields,
+        bases=(base,),
+        frozen=True,
+        kw_only=True,
+        # A base that finishes what its configs build (weights of losses) asks them for `make`.
+        namespace={"make" if hasattr(base, "make") else "build": build, "__doc__": cls.__doc__},
     )
     made.__module__ = cls.__module__
-    return typing.cast("type[Config]", made)
+    return made
 
 
 models = Registry("models", "model")

@@ -104,12 +104,10 @@ def fit(
             return module.state
     engine = _trainer(trainer, training, [recorder, *([restored.callback] if restored else [])])
     try:
-        with progress:
-            engine.fit(
-                module,
-                _Segments(loader, plan, module.state),
-                _Validation(data, data_config),
-            )
+        with progress, warnings.catch_warnings():
+            # Lightning 2.6 calls torch's tree functions by names that torch 2.15 calls deprecated.
+            warnings.filterwarnings("ignore", message=r".*LeafSpec.*is deprecated.*")
+            engine.fit(module, _Segments(loader, plan, module.state), _Validation(data, data_config))
     finally:
         recorder.close()
         loader.close()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import lightning
@@ -110,15 +109,6 @@ class EngineModule(lightning.LightningModule):
                 "The weights before it are kept; lower optimizer.lr or use trainer.precision=32-true, then resume"
             )
 
-    @contextmanager
-    def deployed_weights(self) -> Iterator[None]:
-        """Use the averaged weights, if there are any, for the duration of the block."""
-        if self.average is None:
-            yield
-            return
-        with self.average.applied():
-            yield
-
     def on_validation_start(self) -> None:
         """Begin a validation with the weights that would be deployed."""
         if self.average is not None:
@@ -130,8 +120,8 @@ class EngineModule(lightning.LightningModule):
         assert self._validation is not None
         self._validation.add(self.task.step(batch, "val"))
 
-    def on_validation_end(self) -> None:
-        """Put the training weights back; :attr:`validation_values` holds what was found."""
+    def on_validation_epoch_end(self) -> None:
+        """Put the training weights back. Not in ``on_validation_end``: there, callbacks (which save) come first."""
         if self.average is not None:
             self.average.swap()
 

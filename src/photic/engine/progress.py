@@ -78,7 +78,7 @@ class Progress:
             f"train loss {entry['train'].get('loss', float('nan')):.4f}  val loss {entry['val']['loss']:.4f}  "
             f"{name} {entry['val'][name]:.4f}{best}  left {_clock(left)}"
         )
-        self.console.print(text, highlight=False)
+        self.console.print(text, highlight=False, soft_wrap=True)
 
 
 def _clock(seconds: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from torch import Tensor, nn
 
@@ -37,6 +37,7 @@ class BaseLoss(nn.Module):
     that they are saved with the run and not guessed again.
     """
 
+    config_base: ClassVar[type[LossConfig]] = LossConfig
     weight: float = 1.0
     """Factor of this loss in the total."""
     term_name: str = "loss"

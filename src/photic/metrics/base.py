@@ -10,9 +10,19 @@ from torch import Tensor
 from photic.core.schema import Config
 
 
+@dataclass(frozen=True, kw_only=True)
+class MetricConfig(Config):
+    """Base of every metric's config."""
+
+    def build(self) -> Metric:
+        """Return the metric."""
+        raise NotImplementedError
+
+
 class Metric:
     """A metric over a whole set: ``update`` with each batch, ``compute`` at the end, ``reset`` before the next pass."""
 
+    config_base: ClassVar[type[MetricConfig]] = MetricConfig
     higher_is_better: ClassVar[bool] = True
 
     def update(self, prediction: Tensor, target: Tensor) -> None:
@@ -25,13 +35,4 @@ class Metric:
 
     def reset(self) -> None:
         """Forget everything seen."""
-        raise NotImplementedError
-
-
-@dataclass(frozen=True, kw_only=True)
-class MetricConfig(Config):
-    """Base of every metric's config."""
-
-    def build(self) -> Metric:
-        """Return the metric."""
         raise NotImplementedError

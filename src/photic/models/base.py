@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from torch import Tensor, nn
 
@@ -49,6 +49,7 @@ class Classifier(nn.Module):
     task applies them, so that training, evaluation and deployment cannot differ.
     """
 
+    config_base: ClassVar[type[ClassifierConfig]] = ClassifierConfig
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     num_classes: int

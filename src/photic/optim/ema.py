@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -40,18 +39,9 @@ class WeightAverage:
             else:
                 average.copy_(value)
 
-    @contextmanager
-    def applied(self) -> Iterator[None]:
-        """Put the average into the module for the duration of the block."""
-        self.swap()
-        try:
-            yield
-        finally:
-            self.swap()
-
     @torch.no_grad()
     def swap(self) -> None:
-        """Exchange the module's weights with the average."""
+        """Exchange the module's weights with the average; a second call takes that back exactly."""
         for name, value in self.module.state_dict().items():
             average = self.weights[name]
             held = value.detach().clone()

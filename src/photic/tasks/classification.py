@@ -21,7 +21,6 @@ from photic.metrics.multilabel import bootstrap_intervals, multilabel_report, tu
 from photic.models.base import Classifier, ClassifierConfig, ModelConfig
 from photic.tasks.base import Batch, Phase, StepResult, Task, TaskConfig
 
-
 C = TypeVar("C", bound=Config)
 
 
@@ -181,5 +180,7 @@ def _sized(config: C, num_classes: int, section: str) -> C:
         return config
     given = config.num_classes  # type: ignore[attr-defined]
     if given not in (None, num_classes):
-        raise ConfigError(f"config.{section}.num_classes: {given} does not fit the data, which have {num_classes} classes; leave it out or correct it")
+        raise ConfigError(
+            f"config.{section}.num_classes: {given} does not fit the data, which have {num_classes} classes; leave it out or correct it"
+        )
     return config.replace(num_classes=num_classes)

@@ -68,7 +68,9 @@ class Run:
                 except FileExistsError:
                     continue
         except OSError as error:
-            raise ConfigError(f"config.output_dir: cannot make a run folder in {parent}: {error.strerror}; choose another output_dir") from error
+            raise ConfigError(
+                f"config.output_dir: cannot make a run folder in {parent}: {error.strerror}; choose another output_dir"
+            ) from error
         run = cls(path)
         write_text(path / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
         return run
@@ -154,8 +156,9 @@ class Run:
                 import fcntl
 
                 try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
+                    # A record lock belongs to this process alone: loader processes that outlive a kill do not inherit it.
+                    fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except (BlockingIOError, PermissionError):
                     raise ConfigError(f"{self.path}: another process is training this run; wait for it or stop it first") from None
             remove_leftovers(self.path)
             remove_leftovers(self.path / "checkpoints")

@@ -81,3 +81,30 @@ def test_listing_every_kind_imports_no_torch() -> None:
     code += "bad = {'torch', 'numpy', 'hydra', 'lightning', 'yaml'} & set(sys.modules)\nassert not bad, bad"
     subprocess.run([sys.executable, "-c", code], check=True)
     assert "models" in kinds()
+
+
+def test_plain_loss_registered_at_run_time_can_be_chosen_by_configuration() -> None:
+    import photic
+    from photic.core.registry import losses
+    from photic.losses import BaseLoss
+
+    class Flat(BaseLoss):
+        """Half of the mean logit."""
+
+        def __init__(self, share: float = 0.5) -> None:
+            super().__init__()
+            self.share = share
+
+        def get_params(self):
+            return {"share": self.share}
+
+        def value(self, prediction, target, mask=None):
+            return self.share * prediction.mean()
+
+    losses.register("flat", Flat, description="Half of the mean logit")
+    config = photic.recipe("quick_strips", {"loss.name": "flat", "loss.share": 0.25, "loss.weight": 2.0})
+    built = config.loss.build()
+    assert type(built) is Flat
+    assert (built.share, built.weight) == (0.25, 2.0)
+    assert config.to_dict()["loss"] == {"name": "flat", "weight": 2.0, "share": 0.25}
+    assert "flat" in losses.list_losses()

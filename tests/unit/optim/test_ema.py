@@ -21,15 +21,16 @@ def test_average_follows_the_recurrence() -> None:
     torch.testing.assert_close(average.weights["weight"], expected)
 
 
-def test_applied_average_is_taken_back_exactly() -> None:
+def test_swapped_average_is_taken_back_exactly() -> None:
     module = nn.BatchNorm1d(3)
     average = WeightAverage(module, decay=0.5)
     module(torch.randn(8, 3))
     average.update()
     before = {name: value.clone() for name, value in module.state_dict().items()}
     held = {name: value.clone() for name, value in average.weights.items()}
-    with average.applied():
-        assert torch.equal(module.running_mean, held["running_mean"])
+    average.swap()
+    assert torch.equal(module.running_mean, held["running_mean"])
+    average.swap()
     assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
     assert all(torch.equal(held[name], value) for name, value in average.weights.items())
     assert average.weights["num_batches_tracked"] == 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import subprocess
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -66,8 +68,11 @@ def test_a_run_is_found_from_inside_and_from_outside_it_is_named(tmp_path: Path)
 
 def test_two_processes_cannot_train_into_one_folder(tmp_path: Path) -> None:
     run = Run.create({"output_dir": str(tmp_path), "experiment": "e"})
-    with run.writing(), pytest.raises(ConfigError, match="another process"), Run(run.path).writing():
-        pass
+    code = f"from photic.tracking.run import Run\nwith Run.open({str(run.path)!r}).writing(): pass"
+    with run.writing():
+        refused = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert "another process is training this run" in refused.stderr
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_unwritable_output_folder_is_said(tmp_path: Path) -> None:

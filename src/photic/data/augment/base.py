@@ -28,6 +28,18 @@ class Stage(IntEnum):
     PHOTOMETRIC = 2
 
 
+@dataclass(frozen=True, kw_only=True)
+class AugmentationConfig(Config):
+    """Base of every augmentation's config."""
+
+    probability: Annotated[float, Range(ge=0, le=1)] = 0.5
+    """Share of samples that are changed."""
+
+    def build(self) -> Augmentation:
+        """Return the augmentation."""
+        raise NotImplementedError
+
+
 class Augmentation:
     """A random change of one sample.
 
@@ -36,6 +48,7 @@ class Augmentation:
     the training process several): no reductions in torch, whose order of summation depends on it.
     """
 
+    config_base: ClassVar[type[AugmentationConfig]] = AugmentationConfig
     stage: ClassVar[Stage]
     needs_mask: ClassVar[bool] = False
     """It cannot work without ``mask``."""
@@ -56,18 +69,6 @@ class Augmentation:
         Raises:
             DataError: the sample lacks what is needed (a mask, enough pixels).
         """
-        raise NotImplementedError
-
-
-@dataclass(frozen=True, kw_only=True)
-class AugmentationConfig(Config):
-    """Base of every augmentation's config."""
-
-    probability: Annotated[float, Range(ge=0, le=1)] = 0.5
-    """Share of samples that are changed."""
-
-    def build(self) -> Augmentation:
-        """Return the augmentation."""
         raise NotImplementedError
 
 
