@@ -87,21 +87,15 @@ def signature(reduced: NDArray[np.float32]) -> Signature:
 
 def group_signatures(signatures: NDArray[np.float32], threshold: float = THRESHOLD) -> NDArray[np.int64]:
     """Return the group of each signature ``(N, 2048)``: linked by a chain of pairs whose correlation reaches the threshold."""
-    parent = list(range(len(signatures)))
-
-    def root_of(item: int) -> int:
-        while parent[item] != item:
-            parent[item] = parent[parent[item]]
-            item = parent[item]
-        return item
-
+    group = np.arange(len(signatures))  # the earliest picture stands for its group
     for start in range(0, len(signatures), _BLOCK):
         correlation = signatures[start : start + _BLOCK] @ signatures[start:].T
-        for row, column in np.argwhere(np.triu(correlation >= threshold, k=1)):
-            first, second = sorted((root_of(start + int(row)), root_of(start + int(column))))
-            parent[second] = first  # the earliest picture stands for its group
-    roots = np.array([root_of(item) for item in range(len(signatures))], dtype=np.int64)
-    return np.unique(roots, return_inverse=True)[1].astype(np.int64)
+        near = np.triu(correlation >= threshold, k=1)
+        for row in np.flatnonzero(near.any(axis=1)):
+            linked = np.unique(group[start + np.append(np.flatnonzero(near[row]), row)])
+            if len(linked) > 1:
+                group[np.isin(group, linked)] = linked[0]
+    return np.unique(group, return_inverse=True)[1].astype(np.int64)
 
 
 def _local_mean(values: NDArray[np.float32]) -> NDArray[np.float32]:
