@@ -26,7 +26,8 @@ class MultilabelMetric(Metric):
 
     def update(self, prediction: Tensor, target: Tensor) -> None:
         """Take in probabilities and labels ``(B, C)``."""
-        self._batches.append((prediction.detach().float().cpu(), target.detach().cpu()))
+        # Copies: a loader or a step may write its tensors again.
+        self._batches.append((prediction.detach().to("cpu", torch.float32, copy=True), target.detach().to("cpu", copy=True)))
 
     def reset(self) -> None:
         """Forget everything seen."""

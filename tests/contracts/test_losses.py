@@ -1,0 +1,127 @@
+"""What every registered loss keeps to."""
+
+import copy
+import dataclasses
+import inspect
+import json
+
+import pytest
+import torch
+
+from photic.core import index
+from photic.core.registry import losses
+from photic.core.schema import field_types
+from photic.losses import get_registry
+from photic.losses.base import BaseLoss
+
+# A new loss adds a line here; the test below fails until it does.
+CLASSES = {"asymmetric": "AsymmetricLoss", "bce_with_logits": "BCEWithLogitsLoss", "focal": "FocalLoss", "sum": "SumLoss"}
+REQUIRED = {"sum": {"terms": {"main": {"name": "focal", "alpha": "dynamic"}, "side": {"name": "bce_with_logits", "weight": 0.5}}}}
+FITTED = {"focal": {"alpha": "dynamic"}, "bce_with_logits": {"pos_weight": "dynamic"}}
+LABELS = torch.tensor([[1, 0, 0], [1, 1, 0], [0, 0, 1], [1, 0, 0]])
+
+
+def configured(name, **fields):
+    return losses.configure(name, num_classes=3, **REQUIRED.get(name, {}), **fields)
+
+
+@pytest.fixture(params=get_registry().list_losses())
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def batch():
+    logits = torch.randn(4, 3, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    return logits, LABELS.float()
+
+
+def test_the_list_of_losses_is_complete():
+    assert get_registry().list_losses() == sorted(CLASSES)
+
+
+def test_it_builds_the_expected_class(name):
+    loss = configured(name).build()
+    assert type(loss).__name__ == CLASSES[name]
+    assert isinstance(loss, BaseLoss)
+
+
+def test_its_config_round_trips(name):
+    config = configured(name, weight=0.25)
+    plain = config.to_dict()
+    assert plain["name"] == name
+    assert type(config).from_dict(plain) == config
+    assert type(config).from_dict(json.loads(json.dumps(plain))) == config
+
+
+def test_it_is_a_finite_scalar_whose_gradient_reaches_every_logit(name, batch):
+    value = configured(name).build().fit(LABELS)(*batch)
+    (gradient,) = torch.autograd.grad(value, batch[0])
+    assert value.shape == ()
+    assert torch.isfinite(value)
+    assert torch.isfinite(gradient).all()
+    assert gradient.abs().min() > 0
+
+
+def test_its_terms_sum_to_it_and_its_weight_acts_once(name, batch):
+    plain, weighted = (configured(name, weight=weight).build().fit(LABELS) for weight in (1.0, 3.0))
+    terms = weighted.terms(*batch)
+    torch.testing.assert_close(sum(terms.values()), weighted(*batch))
+    torch.testing.assert_close(weighted(*batch), 3 * plain(*batch))
+
+
+def test_it_falls_when_logits_move_to_the_labels(name):
+    loss = configured(name).build().fit(LABELS)
+    right = (2 * LABELS - 1).float()
+    values = [loss(scale * right, LABELS.float()).item() for scale in (-4.0, -1.0, 0.5, 2.0)]
+    assert values == sorted(values, reverse=True)
+
+
+def test_a_mask_of_ones_changes_nothing_and_rows_left_out_do_not_count(name, batch):
+    loss = configured(name).build().fit(LABELS)
+    logits, target = batch
+    torch.testing.assert_close(loss(logits, target, torch.ones(4, 3)), loss(logits, target))
+    mask = torch.ones(4, 3)
+    mask[1] = 0
+    kept = [0, 2, 3]
+    torch.testing.assert_close(loss(logits, target, mask), loss(logits[kept], target[kept]))
+
+
+def test_batch_1_works(name):
+    assert torch.isfinite(configured(name).build().fit(LABELS)(torch.zeros(1, 3), torch.ones(1, 3)))
+
+
+def test_its_fitted_state_is_saved_and_loaded_with_identical_values(name, batch, tmp_path):
+    from photic.core.checkpoint import Checkpoint, load_weights, read_checkpoint, write_checkpoint
+
+    config = configured(name, **FITTED.get(name, {}))
+    fitted, other = config.build().fit(LABELS), config.build()
+    file = write_checkpoint(tmp_path / "loss.safetensors", Checkpoint(fitted.state_dict()))
+    load_weights(other, read_checkpoint(file).weights, file)
+    assert torch.equal(fitted(*batch), other(*batch))
+    assert torch.equal(fitted(*batch), copy.deepcopy(fitted)(*batch))
+
+
+def test_its_params_are_plain_values(name):
+    params = configured(name, **FITTED.get(name, {})).build().fit(LABELS).get_params()
+    assert json.loads(json.dumps(params)) == params
+
+
+def test_the_source_index_says_what_the_imported_class_says(name):
+    (entry,) = get_registry().entries(name)
+    config = losses.config_class(name)
+    assert (entry.module, entry.qualname) == (config.__module__, config.__qualname__)
+    assert entry.summary == index.first_line(inspect.getdoc(config))
+    fields = {field.name: field for field in dataclasses.fields(config)}
+    listed = {info.name: info for info in entry.fields()}
+    assert list(listed) == list(fields)
+    for key, info in listed.items():
+        field = fields[key]
+        assert info.doc, f"{key} has no docstring"
+        assert info.required == (field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING)
+        if field.default is not dataclasses.MISSING:
+            assert info.default == field.default
+        metadata = getattr(field_types(config)[key], "__metadata__", ())
+        ranges = " and ".join(str(extra) for extra in metadata if type(extra).__name__ == "Range")
+        kinds = " and ".join(f"one of {extra.kind}" for extra in metadata if type(extra).__name__ == "Registered")
+        assert info.range == (ranges or kinds)

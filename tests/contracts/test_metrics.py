@@ -1,0 +1,114 @@
+"""What every registered metric keeps to."""
+
+import dataclasses
+import inspect
+
+import pytest
+import torch
+
+from photic.core import index
+from photic.core.registry import metrics
+from photic.core.schema import field_types
+from photic.metrics import get_registry
+from photic.metrics.base import Metric
+
+# A new metric adds a line here; the test below fails until it does.
+CLASSES = {
+    "average_precision": "AveragePrecision",
+    "calibration_error": "CalibrationError",
+    "f1": "F1",
+    "precision": "Precision",
+    "recall": "Recall",
+    "roc_auc": "RocAuc",
+}
+VALUES = {"average_precision": "ap", "calibration_error": "ece", "f1": "f1", "precision": "precision", "recall": "recall", "roc_auc": "auc"}
+LABELS = torch.tensor([[1, 0, 0], [1, 1, 0], [0, 0, 1], [1, 0, 0], [0, 1, 1]]).float()
+GOOD = 0.1 + 0.8 * LABELS
+BAD = 1 - GOOD
+
+
+@pytest.fixture(params=get_registry().list_metrics())
+def name(request):
+    return request.param
+
+
+def measured(name, prediction, target=LABELS):
+    metric = get_registry().get(name)
+    metric.update(prediction, target)
+    return metric.compute()
+
+
+def test_the_list_of_metrics_is_complete():
+    assert get_registry().list_metrics() == sorted(CLASSES)
+
+
+def test_it_builds_the_expected_class(name):
+    metric = get_registry().get(name)
+    assert type(metric).__name__ == CLASSES[name]
+    assert isinstance(metric, Metric)
+
+
+def test_its_config_round_trips(name):
+    config = metrics.configure(name)
+    assert type(config).from_dict(config.to_dict()) == config
+
+
+def test_its_values_are_named_macro_micro_and_by_class(name):
+    key = VALUES[name]
+    values = measured(name, GOOD)
+    assert list(values) == [f"macro_{key}", f"micro_{key}", *(f"{key}/{c}" for c in range(3))]
+    assert all(type(value) is float for value in values.values())
+
+
+def test_a_good_prediction_is_better_than_a_bad_one(name):
+    key, sign = f"macro_{VALUES[name]}", 1 if get_registry().get(name).higher_is_better else -1
+    assert sign * measured(name, GOOD)[key] > sign * measured(name, BAD)[key]
+
+
+def test_the_order_and_the_size_of_batches_do_not_matter(name):
+    whole = measured(name, GOOD)
+    metric = get_registry().get(name)
+    for rows in ([4], [2, 0], [1, 3]):
+        metric.update(GOOD[rows], LABELS[rows])
+    assert metric.compute() == pytest.approx(whole)
+
+
+def test_reset_forgets(name):
+    metric = get_registry().get(name)
+    metric.update(BAD, LABELS)
+    metric.reset()
+    metric.update(GOOD, LABELS)
+    assert metric.compute() == measured(name, GOOD)
+
+
+def test_computing_twice_gives_the_same_and_changes_nothing(name):
+    metric = get_registry().get(name)
+    metric.update(GOOD, LABELS)
+    assert metric.compute() == metric.compute()
+
+
+def test_what_it_was_fed_can_be_changed_afterwards(name):
+    metric, prediction = get_registry().get(name), GOOD.clone()
+    metric.update(prediction, LABELS)
+    prediction.zero_()
+    assert metric.compute() == measured(name, GOOD)
+
+
+def test_half_precision_predictions_work(name):
+    key = f"macro_{VALUES[name]}"
+    assert measured(name, GOOD.bfloat16())[key] == pytest.approx(measured(name, GOOD)[key], abs=0.01)
+
+
+def test_the_source_index_says_what_the_imported_class_says(name):
+    (entry,) = get_registry().entries(name)
+    config = metrics.config_class(name)
+    assert (entry.module, entry.qualname) == (config.__module__, config.__qualname__)
+    assert entry.summary == index.first_line(inspect.getdoc(config))
+    fields = {field.name: field for field in dataclasses.fields(config)}
+    listed = {info.name: info for info in entry.fields()}
+    assert list(listed) == list(fields)
+    for key, info in listed.items():
+        assert info.doc, f"{key} has no docstring"
+        assert info.default == fields[key].default
+        metadata = getattr(field_types(config)[key], "__metadata__", ())
+        assert info.range == " and ".join(str(extra) for extra in metadata if type(extra).__name__ == "Range")
