@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, cast
 
 from torch import Tensor, nn
 
@@ -26,13 +26,20 @@ class LossConfig(Config):
         loss = self.make()
         loss.weight = self.weight
         loss.term_name = self.registry_name or type(loss).__name__
+        if type(loss).forward is not BaseLoss.forward:  # a class from outside that defines forward itself, weight unseen
+            loss.register_forward_hook(_weigh)
         return loss
+
+
+def _weigh(loss: nn.Module, _: Any, output: Tensor) -> Tensor:
+    return cast("BaseLoss", loss).weight * output
 
 
 class BaseLoss(nn.Module):
     """A loss: ``forward(prediction, target, mask=None) -> scalar``.
 
-    Subclasses define :meth:`value`; the weight is applied in :meth:`forward` and nowhere else. Settings
+    Subclasses define :meth:`value`; the weight is applied in :meth:`forward` and nowhere else (a subclass that
+    defines ``forward`` itself returns the loss before its weight; the config that builds it sees to the weight). Settings
     derived from the training data (class weights) are made once by :meth:`fit` and kept in buffers, so
     that they are saved with the run and not guessed again.
     """

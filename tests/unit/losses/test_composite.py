@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from photic.core.errors import ConfigError, UnknownNameError
-from photic.losses import FocalLoss, SumLoss, get_registry
+from photic.losses import BaseLoss, FocalLoss, SumLoss, get_registry
 
 LABELS = torch.tensor([[1, 0, 0], [1, 1, 0], [0, 0, 1], [1, 0, 0]])
 
@@ -88,3 +88,26 @@ def test_params_tell_every_part_and_its_weight():
     params = make({"a": {"name": "focal", "weight": 0.5, "gamma": 1.0}}).get_params()
     assert params["a"]["weight"] == 0.5
     assert params["a"]["gamma"] == 1.0
+
+
+class SquareLoss(BaseLoss):
+    """Mean square, as a user would write it: forward only."""
+
+    def __init__(self, scale: float = 1.0) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, prediction, target, mask=None):
+        return self.scale * (prediction - target).square().mean()
+
+
+def test_a_plain_class_registered_at_run_time_is_weighted_once_too(batch, monkeypatch):
+    registry = get_registry()
+    monkeypatch.setattr(registry, "_classes", dict(registry._classes))
+    monkeypatch.setattr(registry, "_runtime", dict(registry._runtime))
+    registry.register("square", SquareLoss, description="Mean square")
+    expected = (batch[0] - batch[1]).square().mean()
+    torch.testing.assert_close(registry.get("square", scale=2.0, weight=3.0)(*batch), 6 * expected)
+    terms = make({"square": {"weight": 3.0}, "focal": True}).terms(*batch)
+    torch.testing.assert_close(terms["square"], 3 * expected)
+    assert "square" in registry.list_losses()
