@@ -128,7 +128,7 @@ class MultilabelClassification(Task):
         return {
             "at_0.5": multilabel_report(prediction, target, 0.5, classes=self.classes),
             "at_tuned": multilabel_report(prediction, target, self.thresholds, classes=self.classes),
-            "intervals": bootstrap_intervals(prediction, target, self.thresholds),
+            "intervals": bootstrap_intervals(prediction, target, self.thresholds, classes=self.classes),
         }
 
     def table(self, names: Sequence[str], prediction: np.ndarray, target: np.ndarray) -> tuple[list[str], list[list[Any]]]:
