@@ -107,18 +107,23 @@ def overlay(image: Picture, activation: Map, colour: str, strength: float = 0.6,
         given = f"{image.dtype} {image.shape} and {activation.shape}"
         raise DataError(f"overlay: expected a picture uint8 (H, W, 3) and a map (H, W) of its size, got {given}")
     cover = np.clip(activation, 0, 1)[..., None] * strength
-    blended = image * (1 - cover) + np.array(rgb(colour)) * cover
-    if outline is not None:
-        blended[_border(activation >= outline)] = rgb(colour)
-    covered: Picture = np.rint(blended).astype(np.uint8)
-    return covered
+    covered: Picture = np.rint(image * (1 - cover) + np.array(rgb(colour)) * cover).astype(np.uint8)
+    return covered if outline is None else outlined(covered, activation >= outline, colour)
 
 
-def _border(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the pixels of a mask that touch, by a side, a pixel outside it but inside the picture."""
-    padded = np.pad(mask, 1, mode="edge")
+def outlined(image: Picture, mask: NDArray[np.bool_], colour: str) -> Picture:
+    """Return a picture with the outline of a mask: those of its pixels that touch, by a side, one outside.
+
+    Args:
+        image: uint8 ``(H, W, 3)``.
+        mask: ``(H, W)``.
+        colour: ``#rrggbb``.
+    """
+    padded = np.pad(mask, 1, mode="edge")  # the picture's border is no outline
     inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-    return np.asarray(mask & ~inner)
+    result = image.copy()
+    result[mask & ~inner] = rgb(colour)
+    return result
 
 
 def _normalised(maps: Tensor, size: Sequence[int], shift_px: float) -> Tensor:

@@ -1,0 +1,1 @@
+"""Self-contained HTML pages: building blocks and charts, for any application."""

@@ -1,0 +1,387 @@
+"""The page of a run: how good it is, where it errs, what it looks at, and what to do next."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from markupsafe import Markup
+
+from photic.apps.defects.evidence import Predictions, prepare_again, read_predictions
+from photic.apps.defects.gallery import add_gallery
+from photic.core.errors import PhoticError
+from photic.data.base import PHASES, PreparedData
+from photic.functional.palette import BLUE, ORANGE, VERMILION, class_colour
+from photic.inference.predictor import LoadedModel, load
+from photic.metrics.ranking import expected_calibration_error, precision_recall_curve, reliability_curve, roc_curve
+from photic.report import figures, page
+from photic.report.page import Cell, Column, Page, Tile, duration, number
+from photic.tracking.run import Run
+
+_FEW = 20  # positives below which a class's numbers move a lot with single pictures
+
+
+def write_report(run_folder: Path | str, path: Path | str | None = None) -> Path:
+    """Write the page of a run, finished or not.
+
+    Args:
+        run_folder: the run.
+        path: the file to write; ``report.html`` in the run's folder if omitted.
+
+    Returns:
+        The file.
+
+    Raises:
+        DataError: the folder is no run, or its results cannot be read.
+    """
+    run = Run.open(run_folder)
+    return _Report(run).page().write(path or run.path / "report.html")
+
+
+class _Report:
+    """Everything the sections share."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.config = run.config
+        self.results = run.results
+        # Without a test split the validation split has to do, with a warning.
+        self.predictions = read_predictions(run, "test") or read_predictions(run, "val")
+        self.values: dict[str, Any] = {}
+        if self.predictions is not None:
+            tested = self.results.get("test") if self.predictions.split == "test" else None
+            self.values = tested or self.predictions.report()
+        self.prepared: PreparedData | None = None
+        self.model: LoadedModel | None = None
+        self.missing = ""
+        if self.predictions is not None:
+            try:
+                self.prepared = prepare_again(run)
+                self.model = load(run.path, "auto")
+            except PhoticError as error:
+                self.missing = str(error)
+
+    def page(self) -> Page:
+        names = self.results.get("names", {})
+        status = self.results.get("status", "unknown")
+        made = Page(
+            title=f"{self.run.path.parent.name} / {self.run.path.name}",
+            eyebrow="Photic · steel-surface defects",
+            verdict=self._verdict(),
+            badges=[
+                (label, value)
+                for label, value in (
+                    ("status", status),
+                    ("recipe", self.results.get("recipe")),
+                    ("model", names.get("model")),
+                    ("loss", names.get("loss")),
+                    ("data", names.get("data")),
+                    ("trained for", duration(self.results["wall_seconds"]) if "wall_seconds" in self.results else None),
+                    ("", (self.results.get("finished") or time.strftime("%Y-%m-%d %H:%M"))[:16].replace("T", " ")),
+                )
+                if value
+            ],
+        )
+        made.head.extend(self._notices())
+        if self.predictions is not None:
+            made.head.insert(0, page.tiles(self._tiles(self.predictions)))
+            self._classes(made, self.predictions)
+            self._curves(made, self.predictions)
+            if self.prepared is not None and self.model is not None:
+                add_gallery(made, self.predictions, self.prepared, self.model)
+        self._training(made)
+        self._data(made)
+        self._settings(made)
+        self._commands(made)
+        return made
+
+    # --- the head --------------------------------------------------------------------------------
+
+    def _verdict(self) -> str:
+        best = self.results.get("best")
+        if self.predictions is None:
+            if not best:
+                return "No validation yet: there is nothing to judge."
+            return f"Not tested yet. Best so far on validation: {best['monitor']} {number(best['value'])}, at epoch {best['epoch']:g}."
+        intervals = self.values.get("intervals", {})
+        parts = []
+        for name, key in (("Macro-AP", "ap"), ("macro-F1", "f1")):
+            interval = intervals.get(f"macro_{key}", {})
+            span = f" ({number(interval['low'], 2)} to {number(interval['high'], 2)})" if interval.get("low") is not None else ""
+            parts.append(f"{name} {number(self.values['at_tuned']['macro'][key])}{span}")
+        which = "never seen in training" if self.predictions.split == "test" else "of the validation split"
+        return f"{parts[0]} and {parts[1]} at tuned thresholds, on {len(self.predictions.names)} pictures {which}."
+
+    def _tiles(self, predictions: Predictions) -> list[Tile]:
+        macro = self.values["at_tuned"]["macro"]
+        defective, flagged = np.asarray(predictions.labels.any(axis=1)), np.asarray(predictions.decisions.any(axis=1))
+        exact = int((predictions.labels == predictions.decisions).all(axis=1).sum())
+        made = [
+            Tile(label="Macro-AP", value=number(macro["ap"]), note="average precision, mean of the classes"),
+            Tile(label="Macro-F1", value=number(macro["f1"]), note=f"{number(self.values['at_0.5']['macro']['f1'])} at threshold 0.5"),
+            Tile(
+                label="Defective pictures flagged",
+                value=f"{int((defective & flagged).sum())} of {int(defective.sum())}",
+                note="any class called present",
+            ),
+        ]
+        if not defective.all():
+            clean = ~defective
+            value = f"{int((clean & flagged).sum())} of {int(clean.sum())}"
+            made.append(Tile(label="Clean pictures flagged", value=value, note="false alarms a line would stop for"))
+        else:
+            value = f"{exact} of {len(defective)}"
+            made.append(Tile(label="Every label right", value=value, note="pictures without any wrong decision"))
+        return made
+
+    def _notices(self) -> list[Markup]:
+        made = []
+        status, error = self.results.get("status"), self.results.get("error")
+        if status == "failed":
+            made.append(page.notice(f"This run failed: {error}", "bad"))
+        elif status in ("interrupted", "running"):
+            made.append(
+                page.notice(f"This run is not finished ({error or status}). Go on with: photic train --resume {self._path()}", "warning")
+            )
+        if self.predictions is not None:
+            if self.predictions.split == "val":
+                made.append(
+                    page.notice(
+                        "There is no test split: everything below is measured on the validation split, where the thresholds were tuned "
+                        "and the best epoch was chosen. Expect less on new pictures.",
+                        "warning",
+                    )
+                )
+            rare = [
+                f"{name} ({count})"
+                for name, count in zip(self.predictions.classes, self.predictions.labels.sum(axis=0), strict=True)
+                if count < _FEW
+            ]
+            if rare:
+                made.append(
+                    page.notice(
+                        f"Few pictures carry {', '.join(rare)}: a single picture moves these classes' numbers a lot. Look at the intervals."
+                    )
+                )
+            made.extend(page.notice(note, "warning") for note in self.values["at_tuned"].get("notes", []))
+        if self.missing:
+            made.append(page.notice(f"Pictures and activation maps are left out: {self.missing}", "warning"))
+        return made
+
+    # --- what the numbers say --------------------------------------------------------------------
+
+    def _classes(self, made: Page, predictions: Predictions) -> None:
+        section = made.section("Classes", "Each class is decided on its own. Thresholds were tuned for F1 on the validation split.")
+        half, tuned = self.values["at_0.5"], self.values["at_tuned"]
+        columns = [
+            Column(title="Class", number=False),
+            Column(title="Pictures", hint="labelled with the class"),
+            Column(title="AP", hint="average precision; a classifier that guesses gets the class's share of the pictures"),
+            Column(title="95 % interval", hint="bootstrap over the pictures"),
+            Column(title="AUC", hint="chance that a picture with the class is ranked above one without"),
+            Column(title="ECE", hint="mean gap between probability and truth"),
+            *(Column(title=name, group="at threshold 0.5") for name in ("precision", "recall", "F1")),
+            *(Column(title=name, group="at the tuned threshold") for name in ("threshold", "precision", "recall", "F1")),
+        ]
+        errors = expected_calibration_error(predictions.probabilities, predictions.labels)
+        rows = []
+        for c, name in enumerate(predictions.classes):
+            at_half, at_tuned = half["per_class"][name], tuned["per_class"][name]
+            rows.append([
+                Cell(text=name, colour=class_colour(c)),
+                at_half["support"],
+                number(at_half["ap"]),
+                self._interval(f"ap/{c}", f"ap/{name}"),
+                number(at_half["auc"]),
+                number(errors[c]),
+                *(number(at_half[key]) for key in ("precision", "recall", "f1")),
+                number(predictions.thresholds[c]),
+                *(number(at_tuned[key]) for key in ("precision", "recall", "f1")),
+            ])  # fmt: skip
+        footer = []
+        for key, label in (("macro", "mean of classes"), ("micro", "all labels pooled")):
+            total = int(predictions.labels.sum()) if key == "micro" else ""
+            span = self._interval("macro_ap") if key == "macro" else ""
+            ece = number(errors.mean()) if key == "macro" else ""
+            scores = [number(part[key][name]) for part in (half, tuned) for name in ("precision", "recall", "f1")]
+            footer.append([label, total, number(half[key]["ap"]), span, number(half[key]["auc"]), ece, *scores[:3], "", *scores[3:]])
+        section.add(page.table(columns, rows, footer))
+        section.add(page.heading("Decisions at the tuned thresholds"))
+        tables = []
+        for c, name in enumerate(predictions.classes):
+            (_, false_alarms), (missed, found) = predictions.confusion[c].tolist()
+            remark = f"{missed} of {missed + found} missed, {false_alarms} falsely called"
+            tables.append(page.confusion(name, class_colour(c), predictions.confusion[c], remark))
+        section.add(page.grid(tables, 150))
+
+    def _interval(self, *names: str) -> Cell:
+        """Return the interval of the first name that has one."""
+        for name in names:
+            interval = self.values.get("intervals", {}).get(name)
+            if interval and interval.get("low") is not None:
+                low, high = interval["low"], interval["high"]
+                return Cell(text=f"{number(low, 2)} – {number(high, 2)}", span=(low, interval["value"], high))
+        return Cell(text="–")
+
+    def _curves(self, made: Page, predictions: Predictions) -> None:
+        section = made.section("Curves", "What other thresholds would give; the dots are the tuned ones.")
+        legend = [(name, class_colour(c), False) for c, name in enumerate(predictions.classes)]
+        columns = [(predictions.probabilities[:, c], predictions.labels[:, c]) for c in range(len(predictions.classes))]
+        pr = [(name, colour, precision_recall_curve(*column)) for (name, colour, _), column in zip(legend, columns, strict=True)]
+        roc = [(name, colour, roc_curve(*column)) for (name, colour, _), column in zip(legend, columns, strict=True)]
+        tables = predictions.confusion.astype(float)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            recall, false_rate = tables[:, 1, 1] / tables[:, 1].sum(axis=1), tables[:, 0, 1] / tables[:, 0].sum(axis=1)
+            precision = tables[:, 1, 1] / tables[:, :, 1].sum(axis=1)
+        bins = reliability_curve(predictions.probabilities.ravel(), predictions.labels.ravel(), 10)
+        errors = expected_calibration_error(predictions.probabilities, predictions.labels)
+        shown = ", ".join(f"{name} {number(error)}" for name, error in zip(predictions.classes, errors, strict=True))
+        charts = [
+            page.figure(figures.precision_recall(pr, list(zip(recall, precision, strict=True))), "Further up and right is better.", legend),
+            page.figure(figures.roc(roc, list(zip(false_rate, recall, strict=True))), "Further up and left is better.", legend),
+            page.figure(
+                figures.reliability(bins),
+                f"On the line, probabilities mean what they say. Below it they promise too much. Expected calibration error: {shown}.",
+            ),
+        ]
+        section.add(page.grid(charts))
+
+    # --- how it came about -----------------------------------------------------------------------
+
+    def _training(self, made: Page) -> None:
+        history = self.results.get("history") or []
+        if not history:
+            return
+        best = self.results.get("best") or {}
+        stopped = f" Training ended: {self.results['stopped']}." if self.results.get("stopped") else ""
+        chosen = f"Deployed: epoch {best['epoch']:g}, the best by validation {best['monitor']} (dotted line)." if best else ""
+        section = made.section("Training", f"{chosen}{stopped}")
+        epochs = [entry["epoch"] for entry in history]
+        mark = best.get("epoch")
+
+        def line(label: str, part: str, key: str, colour: str, dashed: bool = False) -> figures.Line:
+            return figures.Line(label=label, x=epochs, y=[entry.get(part, {}).get(key) for entry in history], colour=colour, dashed=dashed)
+
+        loss = [line("training", "train", "loss", BLUE), line("validation", "val", "loss", VERMILION)]
+        scores = [
+            line("macro-AP", "val", "macro_ap", BLUE),
+            line("macro-AUC", "val", "macro_auc", ORANGE),
+            line("macro-F1 at 0.5", "val", "macro_f1", VERMILION),
+        ]
+        classes = [line(name, "val", f"ap/{c}", class_colour(c)) for c, name in enumerate(self.results.get("classes", []))]
+        rate = [figures.Line(label="learning rate", x=epochs, y=[entry.get("lr") for entry in history], colour=BLUE)]
+        unit = (-0.02, 1.04)
+        charts = [
+            page.figure(figures.curves(loss, title="Loss", mark_x=mark), legend=[item.legend for item in loss]),
+            page.figure(figures.curves(scores, title="Validation", y_limits=unit, mark_x=mark), legend=[item.legend for item in scores]),
+            page.figure(
+                figures.curves(classes, title="Validation AP by class", y_limits=unit, mark_x=mark),
+                legend=[item.legend for item in classes],
+            ),
+            page.figure(figures.curves(rate, title="Learning rate"), "At the end of each stretch between validations."),
+        ]
+        section.add(page.grid(charts, 420))
+
+    def _data(self, made: Page) -> None:
+        facts = self.results.get("data", {})
+        section = made.section("Data")
+        counts = facts.get("counts", {})
+        columns = [Column(title="Split", number=False), Column(title="Pictures")]
+        rows: list[list[Any]] = [[phase, counts[phase]] for phase in PHASES if phase in counts]
+        if self.prepared is not None and self.prepared.labels:
+            columns += [Column(title=name) for name in self.prepared.classes] + [Column(title="clean")]
+            for row in rows:
+                labels = self.prepared.labels[row[0]]
+                row += [Cell(text=str(int(n)), note=f"{100 * n / max(1, len(labels)):.1f} %") for n in labels.sum(axis=0)]
+                row.append(int((labels.sum(axis=1) == 0).sum()))
+        if rows:
+            section.add(page.table(columns, rows))
+        section.add(
+            page.facts(
+                {
+                    "dataset": self.results.get("names", {}).get("data"),
+                    "folder": facts.get("root"),
+                    "split": facts.get("split_strategy"),
+                    "fingerprint": facts["fingerprint"][:16] if facts.get("fingerprint") else None,
+                }
+            )
+        )
+        section.add(*(page.notice(note) for note in facts.get("notes", [])))
+
+    def _settings(self, made: Page) -> None:
+        section = made.section("Settings and environment")
+        environment = self.results.get("environment", {})
+        parameters = self.results.get("parameters", {})
+        section.add(
+            page.facts(
+                {
+                    "seed": self.config.get("seed"),
+                    "parameters": f"{parameters['total']:,} ({parameters['trainable']:,} trained)" if parameters else None,
+                    "peak memory": f"{self.results['peak_memory_mb']:,.0f} MB" if "peak_memory_mb" in self.results else None,
+                    "device": environment.get("gpu") or (f"CPU, threads: {environment['cpu_threads']}" if environment else None),
+                    "python": environment.get("python"),
+                    **environment.get("packages", {}),
+                    "photic": self.results.get("photic"),
+                    "platform": environment.get("platform"),
+                    "started with": environment.get("command"),
+                }
+            )
+        )
+        section.add(
+            page.details("All settings, resolved", page.preformatted(yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)))
+        )
+        state = {
+            name: value for name, value in self.results.get("loss_state", {}).items() if any(item is not None for item in np.ravel(value))
+        }
+        if state:
+            section.add(page.details("What the loss took from the training split", page.preformatted(yaml.safe_dump(state))))
+
+    def _commands(self, made: Page) -> None:
+        run = self._path()
+        epochs = int(self.config.get("training", {}).get("num_epochs", 0))
+        finished = self.results.get("status") == "completed"
+        recipe = self.results.get("recipe")
+        items = []
+        if not finished:
+            items.append(("Go on with this run, exactly where it stopped", f"photic train --resume {run}"))
+        if self.predictions is not None or self.run.checkpoint("best").is_file():
+            items += [
+                (
+                    "Predict your own pictures (a folder here), with activation maps",
+                    f"photic predict {run} PICTURES/ -o predictions.csv --maps maps/",
+                ),
+                ("The same in Kaggle's format", f"photic predict {run} PICTURES/ -o submission.csv --format kaggle"),
+                ("Measure again", f"photic evaluate {run}"),
+            ]
+        if finished and epochs:
+            items.append(("Train on, for twice as many epochs", f"photic train --resume {run} training.num_epochs={2 * epochs}"))
+        if recipe:
+            items.append(
+                (
+                    "Train the recipe with three seeds and two losses",
+                    f"photic train -m recipe={shlex.quote(str(recipe))} seed=0,1,2 loss.name=bce_with_logits,focal",
+                )
+            )
+        items.append(
+            (
+                "Compare with the other runs of this experiment",
+                f"photic compare {shlex.quote(str(self._shown(self.run.path.parent)))}/* -o comparison.html",
+            )
+        )
+        items.append(
+            ("Watch the curves in TensorBoard", f"tensorboard --logdir {shlex.quote(str(self._shown(self.run.path / 'tensorboard')))}")
+        )
+        section = made.section("Next steps", "Exact commands; PICTURES/ stands for a folder of yours.")
+        section.add(page.commands(items))
+
+    def _path(self) -> str:
+        return shlex.quote(str(self._shown(self.run.path)))
+
+    def _shown(self, path: Path) -> Path:
+        """Return a path as one would type it here: relative if it lies below the working folder."""
+        whole = path.resolve()
+        return whole.relative_to(Path.cwd()) if whole.is_relative_to(Path.cwd()) else whole

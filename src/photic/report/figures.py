@@ -1,0 +1,192 @@
+"""Charts as inline SVG, drawn without pyplot and its global state.
+
+Ink and grid take the colours of the page (light, dark, print); the lines of classes keep theirs, which
+people with any colour vision can tell apart (:mod:`photic.functional.palette`).
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+import numpy as np
+from markupsafe import Markup, escape
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
+
+from photic.functional.palette import BLUE
+from photic.metrics.ranking import PrecisionRecallCurve, ReliabilityCurve, RocCurve
+
+# Stand-ins that the SVG's text is searched for; no chart uses them as real colours.
+_INK, _QUIET, _GRID = "#010203", "#010204", "#010205"
+_STAND_INS = {_INK: "currentColor", _QUIET: "var(--quiet)", _GRID: "var(--grid)"}
+_SIZE = (4.2, 2.8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A line of a chart."""
+
+    label: str
+    x: ArrayLike
+    y: ArrayLike
+    colour: str
+    """``#rrggbb``."""
+    dashed: bool = False
+    point: tuple[float, float] | None = None
+    """A place on it to mark."""
+
+    @property
+    def legend(self) -> tuple[str, str, bool]:
+        """Return label, colour and whether dashed, as :func:`photic.report.page.figure` takes them."""
+        return self.label, self.colour, self.dashed
+
+
+def curves(
+    lines: Sequence[Line],
+    *,
+    title: str,
+    x_label: str = "epoch",
+    y_limits: tuple[float, float] | None = None,
+    log_y: bool = False,
+    mark_x: float | None = None,
+) -> Markup:
+    """Return values over training.
+
+    Args:
+        lines: what to draw; a value that is None or NaN leaves a gap.
+        title: what is shown.
+        x_label: what runs along the axis.
+        y_limits: range of the values; found if omitted.
+        log_y: logarithmic values.
+        mark_x: a place on the axis to mark with a dotted line.
+    """
+    figure, axes = _chart(title, x_label)
+    for line in lines:
+        x, y = _numbers(line.x), _numbers(line.y)
+        axes.plot(
+            x,
+            y,
+            color=line.colour,
+            linestyle="--" if line.dashed else "-",
+            marker="o" if len(x) <= 15 else None,
+            markersize=3,
+            linewidth=1.7,
+        )
+    if log_y:
+        axes.set_yscale("log")
+    if y_limits is not None:
+        axes.set_ylim(*y_limits)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+    if mark_x is not None:
+        axes.axvline(mark_x, color=_QUIET, linewidth=1, linestyle=":")
+    return _svg(figure, title)
+
+
+def precision_recall(
+    curves_by_class: Sequence[tuple[str, str, PrecisionRecallCurve]], points: Sequence[tuple[float, float] | None]
+) -> Markup:
+    """Return precision over recall, a line per class.
+
+    Args:
+        curves_by_class: name, colour and curve.
+        points: recall and precision of each class at its threshold, or None.
+    """
+    figure, axes = _chart("Precision over recall", "recall", "precision")
+    for (_, colour, curve), point in zip(curves_by_class, points, strict=True):
+        # Thresholds rise, so recall falls along the arrays; the line starts at the first picture called.
+        axes.plot(
+            np.append(curve.recall, 0.0),
+            np.append(curve.precision, curve.precision[-1]),
+            color=colour,
+            drawstyle="steps-pre",
+            linewidth=1.7,
+        )
+        _dot(axes, point, colour)
+    _unit_square(axes)
+    return _svg(figure, "Precision over recall, a line per class")
+
+
+def roc(curves_by_class: Sequence[tuple[str, str, RocCurve]], points: Sequence[tuple[float, float] | None]) -> Markup:
+    """Return true over false positive rate, a line per class.
+
+    Args:
+        curves_by_class: name, colour and curve.
+        points: false and true positive rate of each class at its threshold, or None.
+    """
+    figure, axes = _chart("Found over falsely called (ROC)", "false positive rate", "true positive rate")
+    axes.plot([0, 1], [0, 1], color=_GRID, linewidth=1)
+    for (_, colour, curve), point in zip(curves_by_class, points, strict=True):
+        axes.plot(curve.false_positive_rate, curve.true_positive_rate, color=colour, linewidth=1.7)
+        _dot(axes, point, colour)
+    _unit_square(axes)
+    return _svg(figure, "True over false positive rate, a line per class")
+
+
+def reliability(curve: ReliabilityCurve) -> Markup:
+    """Return what came true over what was promised; the area of a point grows with the number of decisions behind it."""
+    figure, axes = _chart("Came true over promised", "probability given", "share that was there")
+    axes.plot([0, 1], [0, 1], color=_GRID, linewidth=1)
+    filled = curve.count > 0
+    axes.plot(curve.confidence[filled], curve.frequency[filled], color=BLUE, linewidth=1)
+    axes.scatter(
+        curve.confidence[filled], curve.frequency[filled], s=10 + 90 * curve.count[filled] / curve.count.max(), color=BLUE, zorder=3
+    )
+    _unit_square(axes)
+    return _svg(figure, "Share of positives over probability, all classes together")
+
+
+def _chart(title: str, x_label: str, y_label: str = "") -> tuple[Figure, Axes]:
+    figure = Figure(figsize=_SIZE, layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_title(title, loc="left", fontsize=10, fontweight="bold", color=_INK)
+    axes.set_xlabel(x_label, fontsize=9, color=_QUIET)
+    axes.set_ylabel(y_label, fontsize=9, color=_QUIET)
+    axes.tick_params(labelsize=8, colors=_QUIET, length=0)
+    axes.grid(color=_GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.patch.set_visible(False)
+    figure.patch.set_visible(False)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side == "bottom")
+        spine.set_color(_QUIET)
+    return figure, axes
+
+
+def _unit_square(axes: Axes) -> None:
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_ylim(-0.02, 1.04)
+
+
+def _dot(axes: Axes, point: tuple[float, float] | None, colour: str) -> None:
+    if point is not None and all(math.isfinite(value) for value in point):
+        axes.plot(*point, marker="o", markersize=6, color=colour, markeredgecolor=_INK, markeredgewidth=0.8)
+
+
+def _numbers(values: Any) -> np.ndarray:
+    return np.array([math.nan if value is None else float(value) for value in values])
+
+
+def _svg(figure: Figure, description: str) -> Markup:
+    settings: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": description}
+    content = io.StringIO()
+    with matplotlib.rc_context(settings):
+        figure.savefig(content, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    text = content.getvalue()
+    text = text[text.index("<svg") :]
+    for stand_in, wanted in _STAND_INS.items():
+        text = text.replace(stand_in, wanted)
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r' id="[A-Za-z0-9.]+_\d+"', "", text)  # names such as axes_1, which a second chart would repeat
+    box = re.search(r'viewBox="[^"]*"', text)
+    assert box is not None, "matplotlib writes a viewBox"
+    body = text[text.index(">", text.index("<svg")) + 1 :]
+    links = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    return Markup(f'<svg role="img" aria-label="{escape(description)}" {box[0]} {links}>{body}')
