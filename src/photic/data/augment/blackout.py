@@ -56,13 +56,13 @@ class DefectBlackout(Augmentation):
         if "mask" not in sample:
             raise DataError(
                 f"defect_blackout: sample {sample.get('index')} has no mask; it needs a data set with masks (run-lengths or boxes)."
-                " Switch it off: augmentations.defect_blackout=null"
+                " Switch it off: data.augment.defect_blackout=null"
             )
         mask = sample["mask"]
         present = mask.flatten(1).any(dim=1)
         painted = _grown(mask.any(dim=0).numpy(), self.margin_px)
         if not painted.any() or painted.mean() > self.max_share:
-            return sample
+            return dict(sample)
         picture = _painted(sample["measurement"].numpy(), painted, self.window_px // 2, rng)
         return {
             **sample,

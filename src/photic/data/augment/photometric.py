@@ -77,6 +77,6 @@ class ColorJitter(Augmentation):
         hue = rng.uniform(-self.hue, self.hue)
         picture = sample["measurement"]
         if torch.equal(picture[0], picture[1]) and torch.equal(picture[0], picture[2]):
-            return sample  # no colour to change; spares two thirds of the work on grey strips, and rounding
+            return dict(sample)  # no colour to change; spares two thirds of the work on grey strips, and rounding
         changed = tv.adjust_hue(tv.adjust_saturation(picture, saturation), hue)
         return {**sample, "measurement": changed.clamp(0, 1)}
