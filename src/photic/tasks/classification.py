@@ -95,13 +95,14 @@ class MultilabelClassification(Task):
         return probabilities
 
     def parameter_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
-        """Return groups by part (head, backbone) and by decay: biases and normalisation are not decayed."""
+        """Return groups by part (head, backbone, a loss that learns) and by decay: biases and normalisation are not decayed."""
         backbone = {id(parameter) for parameter in self.network.backbone_parameters()}
+        learnt_by_loss = {id(parameter) for parameter in self.criterion.parameters()}
         groups: dict[str, dict[str, Any]] = {}
-        for parameter in self.network.parameters():
+        for parameter in self.parameters():
             if not parameter.requires_grad:
                 continue
-            part = "backbone" if id(parameter) in backbone else "head"
+            part = "backbone" if id(parameter) in backbone else "loss" if id(parameter) in learnt_by_loss else "head"
             decayed = parameter.ndim > 1
             group = groups.setdefault(
                 f"{part}{'' if decayed else '_plain'}",

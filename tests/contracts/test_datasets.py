@@ -1,0 +1,212 @@
+"""What every registered dataset keeps to once it is prepared."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from photic.core.registry import datasets
+from photic.core.schema import field_types
+from photic.data.base import PHASES, DataConfig, PreparedData
+from photic.data.loader import evaluation_batches
+
+NUM, HEIGHT, WIDTH = 60, 32, 64
+
+
+def labels_of(row: int) -> list[int]:
+    """Two classes: the first in half of the pictures, the second in a third."""
+    return [int(row % 2 == 0), int(row % 3 == 0)]
+
+
+def write_picture(path: Path, row: int) -> None:
+    from PIL import Image
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(row).integers(0, 256, (HEIGHT, WIDTH), dtype=np.uint8)).save(path)
+
+
+def write_rows(path: Path, rows: list[list[Any]]) -> None:
+    with path.open("w", newline="") as handle:
+        csv.writer(handle).writerows(rows)
+
+
+def kaggle(root: Path) -> dict[str, Any]:
+    rows: list[list[Any]] = [["ImageId", "ClassId", "EncodedPixels"]]
+    for row in range(NUM):
+        write_picture(root / "train_images" / f"{row:03d}.png", row)
+        rows += [[f"{row:03d}.png", number, f"{1 + 40 * number} 9"] for number in (1, 2) if labels_of(row)[number - 1]]
+    write_rows(root / "train.csv", rows)
+    return {"classes": ["defect_1", "defect_2"]}
+
+
+def table(root: Path) -> dict[str, Any]:
+    for row in range(NUM):
+        write_picture(root / f"{row:03d}.png", row)
+    write_rows(root / "labels.csv", [["file", "scratch", "dent"], *([f"{row:03d}.png", *labels_of(row)] for row in range(NUM))])
+    return {}
+
+
+def folders(root: Path) -> dict[str, Any]:
+    for row in range(NUM):
+        write_picture(root / ("scratch", "dent", "good")[row % 3] / f"{row:03d}.png", row)
+    return {"clean_folder": "good"}
+
+
+def annotations(root: Path) -> dict[str, Any]:
+    (root / "annotations").mkdir(parents=True)
+    box = "<bndbox><xmin>3</xmin><ymin>4</ymin><xmax>20</xmax><ymax>17</ymax></bndbox>"
+    for row in range(NUM):
+        write_picture(root / "images" / f"{row:03d}.png", row)
+        names = [name for name, present in zip(("scratch", "dent"), labels_of(row), strict=True) if present]
+        objects = "".join(f"<object><name>{name}</name>{box}</object>" for name in names)
+        (root / "annotations" / f"{row:03d}.xml").write_text(f"<annotation><filename>{row:03d}.png</filename>{objects}</annotation>")
+    return {}
+
+
+# How to lay out a small set for each dataset that reads files: writes into a folder and returns the fields it needs.
+# A new dataset that reads files adds its own.
+FILES: dict[str, Callable[[Path], dict[str, Any]]] = {
+    "severstal": kaggle,
+    "label_csv": table,
+    "class_folders": folders,
+    "voc": annotations,
+}
+SMALL = {"num_samples": NUM, "height": HEIGHT, "width": WIDTH}
+
+
+@pytest.fixture(scope="module", params=datasets.names())
+def fields(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Name and fields of a small set."""
+    name = request.param
+    known = field_types(datasets.config_class(name))
+    chosen: dict[str, Any] = {key: value for key, value in SMALL.items() if key in known}
+    if "root" in known:
+        assert name in FILES, f"{name} reads files: add a function to FILES that lays out a small set"
+        root = tmp_path_factory.mktemp(name)
+        chosen.update(FILES[name](root), root=str(root))
+    return {"name": name, **chosen}
+
+
+def configured(fields: dict[str, Any], **more: Any) -> DataConfig:
+    chosen = {**fields, **more}
+    config = datasets.configure(chosen.pop("name"), **chosen)
+    assert isinstance(config, DataConfig)
+    return config
+
+
+@pytest.fixture(scope="module")
+def data(fields: dict[str, Any]) -> PreparedData:
+    return configured(fields).prepare(0)
+
+
+def all_names(data: PreparedData) -> list[str]:
+    return [name for phase in PHASES for name in data.names[phase]]
+
+
+def test_preparing_twice_gives_the_same(fields: dict[str, Any], data: PreparedData) -> None:
+    again = configured(fields).prepare(0)
+    assert again.fingerprint == data.fingerprint
+    assert len(data.fingerprint) == 64
+    assert again.names == data.names
+    assert again.classes == data.classes
+    for phase in PHASES:
+        np.testing.assert_array_equal(again.labels[phase], data.labels[phase])
+        assert torch.equal(again.splits[phase].sample(0, 0)["measurement"], data.splits[phase].sample(0, 0)["measurement"])
+
+
+def test_another_seed_splits_otherwise(fields: dict[str, Any], data: PreparedData) -> None:
+    other = configured(fields).prepare(1)
+    assert other.names != data.names
+    if "root" in fields:  # what lies on disk has not changed
+        assert other.fingerprint == data.fingerprint
+
+
+def test_the_splits_are_disjoint_complete_and_none_is_empty(data: PreparedData) -> None:
+    names = all_names(data)
+    assert len(names) == len(set(names)) == NUM
+    assert set(data.splits) == set(data.names) == set(data.labels) == set(PHASES)
+    rows = [int(data.splits[phase].sample(position, 0)["index"]) for phase in PHASES for position in range(len(data.splits[phase]))]
+    assert sorted(rows) == list(range(NUM))
+    for phase in PHASES:
+        assert len(data.splits[phase]) == len(data.names[phase]) == len(data.labels[phase]) > 0
+
+
+def test_samples_are_what_is_promised_and_carry_their_own_label(data: PreparedData) -> None:
+    for phase in PHASES:
+        for position in range(len(data.splits[phase])):
+            sample = data.splits[phase].sample(position, 0)
+            assert set(sample) == {"measurement", "target", "index"}
+            assert sample["measurement"].shape == (3, HEIGHT, WIDTH)
+            assert sample["measurement"].dtype == torch.float32
+            assert sample["measurement"].min() >= 0
+            assert sample["measurement"].max() <= 1
+            assert sample["measurement"].max() > 0.2  # scaled once, not twice
+            assert sample["target"].shape == (len(data.classes),)
+            assert sample["target"].dtype == torch.float32
+            assert sample["target"].tolist() == data.labels[phase][position].tolist()
+            assert isinstance(sample["index"], int)
+
+
+def test_labels_are_binary_and_every_class_is_learnable_and_countable(data: PreparedData) -> None:
+    assert len(data.classes) == len(set(data.classes)) >= 2
+    for phase in PHASES:
+        assert set(np.unique(data.labels[phase])) <= {0, 1}
+        if data.objects:
+            np.testing.assert_array_equal(np.asarray(data.objects[phase]) > 0, np.asarray(data.labels[phase]) > 0)
+    positives = data.labels["train"].sum(axis=0)
+    assert (positives > 0).all()
+    assert (positives < len(data.labels["train"])).all()
+
+
+def test_only_the_training_split_is_augmented_and_by_the_draw_alone(fields: dict[str, Any], data: PreparedData) -> None:
+    flipped = configured(fields, augment={"horizontal_flip": {"probability": 1.0}}).prepare(0)
+    half = configured(fields, augment={"horizontal_flip": {"probability": 0.5}}).prepare(0)
+    for phase in PHASES:
+        plain = data.splits[phase].sample(2, 0)["measurement"]
+        expected = plain.flip(-1) if phase == "train" else plain
+        for draw in range(6):
+            assert torch.equal(data.splits[phase].sample(2, draw)["measurement"], plain)
+            assert torch.equal(flipped.splits[phase].sample(2, draw)["measurement"], expected)
+        fates = [bool(torch.equal(half.splits[phase].sample(2, draw)["measurement"], plain)) for draw in range(24)]
+        assert set(fates) == ({True, False} if phase == "train" else {True})
+        assert fates == [bool(torch.equal(half.splits[phase].sample(2, draw)["measurement"], plain)) for draw in range(24)]
+    assert flipped.names == data.names
+    assert flipped.fingerprint == data.fingerprint
+
+
+def test_its_saved_split_can_be_used_again(fields: dict[str, Any], data: PreparedData, tmp_path: Path) -> None:
+    file = tmp_path / "split.json"
+    file.write_text(json.dumps({phase: data.names[phase] for phase in PHASES}))
+    again = configured(fields, split_file=str(file)).prepare(0)
+    assert again.names == data.names
+    for phase in PHASES:
+        np.testing.assert_array_equal(again.labels[phase], data.labels[phase])
+
+
+def test_every_fold_tests_other_pictures_and_together_all(fields: dict[str, Any]) -> None:
+    tested: list[str] = []
+    for fold in range(3):
+        folded = configured(fields, num_folds=3, fold=fold).prepare(0)
+        assert sorted(all_names(folded)) == sorted(set(all_names(folded)))
+        assert len(all_names(folded)) == NUM
+        tested += folded.names["test"]
+    assert len(tested) == len(set(tested)) == NUM
+
+
+def test_it_forms_batches_in_order_and_keeps_every_sample(data: PreparedData) -> None:
+    batches = list(evaluation_batches(data.splits["val"], 4, 0))
+    assert torch.cat([batch["target"] for batch in batches]).tolist() == data.labels["val"].tolist()
+    assert batches[0]["measurement"].shape == (4, 3, HEIGHT, WIDTH)
+
+
+def test_loader_settings_come_back(fields: dict[str, Any]) -> None:
+    config = configured(fields, batch_size=3, eval_batch_size=5, num_workers=1, drop_last=True)
+    assert type(config).from_dict(config.to_dict()) == config
+    assert (config.batch_size, config.eval_batch_size, config.num_workers, config.drop_last) == (3, 5, 1, True)

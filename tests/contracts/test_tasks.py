@@ -1,0 +1,205 @@
+"""What every registered task keeps to: one graph that trains, is measured and is deployed."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from photic.core.registry import tasks
+from photic.data.base import PreparedData
+from photic.data.loader import evaluation_batches
+from photic.losses.base import LossConfig
+from photic.metrics.base import Metric
+from photic.models.base import ModelConfig
+from photic.tasks.base import Task, TaskConfig
+from photic.workflows.config import TrainConfig
+from photic.workflows.recipes import recipe
+
+# A recipe whose data are generated for each task, shrunk; a new task adds its own.
+SMALL: dict[str, tuple[str, dict[str, Any]]] = {
+    "multilabel_classification": (
+        "quick_strips",
+        {"data.num_samples": 60, "data.height": 32, "data.width": 64, "loss": {"name": "focal", "alpha": "dynamic"}},
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=tasks.names())
+def config(request: pytest.FixtureRequest) -> TrainConfig:
+    name = request.param
+    assert name in SMALL, f"{name}: add a recipe to SMALL that the task can be held to the contract with"
+    chosen, overrides = SMALL[name]
+    made = recipe(chosen, overrides)
+    assert made.task.registry_name == name
+    return made
+
+
+@pytest.fixture(scope="module")
+def data(config: TrainConfig) -> PreparedData:
+    return config.data.prepare(0)
+
+
+@pytest.fixture
+def task(config: TrainConfig, data: PreparedData) -> Task:
+    torch.manual_seed(0)
+    return config.task.build(config.model, config.loss, data)
+
+
+@pytest.fixture(scope="module")
+def batch(data: PreparedData) -> dict[str, Any]:
+    return next(iter(evaluation_batches(data.splits["val"], 6, 0)))
+
+
+def everything(data: PreparedData, task: Task) -> tuple[np.ndarray, np.ndarray]:
+    """Return predictions and targets of the validation split."""
+    with torch.inference_mode():
+        steps = [task.eval().step(batch, "val") for batch in evaluation_batches(data.splits["val"], 4, 0)]
+    return torch.cat([step.prediction for step in steps]).numpy(), torch.cat([step.target for step in steps]).numpy()
+
+
+def test_it_is_a_task_with_a_task_config(config: TrainConfig, task: Task) -> None:
+    assert isinstance(config.task, TaskConfig)
+    assert isinstance(task, Task)
+    assert isinstance(config.model, ModelConfig)
+    assert isinstance(config.loss, LossConfig)
+
+
+def test_training_evaluation_and_deployment_predict_the_same_bits(task: Task, batch: dict[str, Any]) -> None:
+    task.eval()
+    with torch.inference_mode():
+        deployed = task.deployable()(batch["measurement"])
+        assert torch.equal(task.predict(batch), deployed)
+        for phase in ("train", "val", "test"):
+            assert torch.equal(task.step(batch, phase).prediction, deployed)  # type: ignore[arg-type]
+
+
+def test_a_prediction_does_not_depend_on_the_rest_of_the_batch(task: Task, batch: dict[str, Any]) -> None:
+    graph = task.eval().deployable()
+    with torch.inference_mode():
+        whole = graph(batch["measurement"])
+        for row in range(len(whole)):
+            torch.testing.assert_close(graph(batch["measurement"][row : row + 1])[0], whole[row], atol=1e-6, rtol=1e-5)
+
+
+def test_the_deployed_graph_is_part_of_the_task_and_takes_no_loss_along(task: Task) -> None:
+    graph = task.deployable()
+    assert graph is task.graph
+    own = {id(parameter) for parameter in task.graph.parameters()}
+    assert own == {id(parameter) for parameter in task.graph.network.parameters()}  # type: ignore[union-attr]
+    assert not any(name.startswith("graph.") and "criterion" in name for name in task.state_dict())
+
+
+def test_the_loss_is_the_sum_of_its_named_terms_and_the_prediction_is_detached(task: Task, batch: dict[str, Any]) -> None:
+    result = task.train().step(batch, "train")
+    assert result.loss.shape == ()
+    assert result.loss.requires_grad
+    assert result.terms
+    torch.testing.assert_close(torch.stack(list(result.terms.values())).sum(), result.loss)
+    assert not result.prediction.requires_grad
+    assert torch.equal(result.target, batch["target"])
+
+
+def test_a_finite_gradient_that_is_not_zero_reaches_every_trainable_parameter(task: Task, batch: dict[str, Any]) -> None:
+    task.train().step(batch, "train").loss.backward()
+    for name, parameter in task.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None, name
+            assert torch.isfinite(parameter.grad).all(), name
+            assert parameter.grad.abs().max() > 0, name
+
+
+@pytest.mark.parametrize("frozen", [0, 1, 3], ids="{} frozen".format)
+def test_parameter_groups_hold_each_trainable_parameter_exactly_once(task: Task, frozen: int) -> None:
+    for parameter in list(task.parameters())[:frozen]:
+        parameter.requires_grad_(False)
+    groups = task.parameter_groups(lr=0.3, weight_decay=0.2)
+    held = [id(parameter) for group in groups for parameter in group["params"]]
+    trainable = {id(parameter) for parameter in task.parameters() if parameter.requires_grad}
+    assert len(held) == len(set(held))
+    assert set(held) == trainable
+    assert len({group["name"] for group in groups}) == len(groups)
+    for group in groups:
+        assert {"name", "params", "lr", "weight_decay"} <= set(group)
+        assert 0 < group["lr"] <= 0.3
+        assert group["weight_decay"] in (0.0, 0.2)
+        if any(parameter.ndim <= 1 for parameter in group["params"]):
+            assert group["weight_decay"] == 0  # biases and normalisation
+
+
+def test_a_loss_that_learns_something_is_trained_too(task: Task) -> None:
+    task.criterion.register_parameter("temperature", torch.nn.Parameter(torch.ones(())))
+    held = {id(parameter) for group in task.parameter_groups(0.1, 0.2) for parameter in group["params"]}
+    assert id(task.criterion.temperature) in held
+
+
+def test_an_optimizer_step_lowers_the_loss_of_its_batch(config: TrainConfig, task: Task, batch: dict[str, Any]) -> None:
+    optimizer = config.optimizer.build(task.parameter_groups(1e-3, 0.0))
+    losses = []
+    for _ in range(8):
+        optimizer.zero_grad()
+        loss = task.train().step(batch, "train").loss
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
+
+
+def test_its_description_is_json_and_builds_the_same_task_without_data(
+    config: TrainConfig, data: PreparedData, task: Task, batch: dict[str, Any]
+) -> None:
+    task.calibrate(*everything(data, task))
+    description = json.loads(json.dumps(task.description()))
+    torch.manual_seed(1)
+    other = config.task.build(config.model, config.loss, description)
+    assert other.description() == task.description()
+    assert other.state_dict().keys() == task.state_dict().keys()
+    other.load_state_dict(task.state_dict())
+    with torch.inference_mode():
+        first, second = task.eval().step(batch, "test"), other.eval().step(batch, "test")
+    assert torch.equal(first.prediction, second.prediction)
+    assert torch.equal(first.loss, second.loss)  # class weights from the training split came with the weights
+
+
+def test_calibration_changes_no_weight_and_no_prediction(data: PreparedData, task: Task) -> None:
+    before = copy.deepcopy(task.state_dict())
+    prediction, target = everything(data, task)
+    task.calibrate(prediction, target)
+    assert all(torch.equal(value, before[name]) for name, value in task.state_dict().items())
+    np.testing.assert_array_equal(everything(data, task)[0], prediction)
+
+
+def test_its_metrics_are_fresh_each_time_and_cover_the_value_that_chooses_the_best(
+    config: TrainConfig, data: PreparedData, task: Task
+) -> None:
+    prediction, target = (torch.from_numpy(values) for values in everything(data, task))
+    first, second = task.make_metrics(), task.make_metrics()
+    assert first.keys() == second.keys()
+    values: dict[str, float] = {}
+    for name, metric in first.items():
+        assert isinstance(metric, Metric)
+        assert metric is not second[name]
+        metric.update(prediction, target)
+        found = metric.compute()
+        assert not found.keys() & values.keys()
+        values.update(found)
+    assert config.training.monitor in values
+
+
+def test_its_report_is_json(data: PreparedData, task: Task) -> None:
+    report = task.report(*everything(data, task))
+    assert report
+    assert json.loads(json.dumps(report)).keys() == report.keys()
+
+
+def test_its_table_has_a_row_for_each_name_in_order(data: PreparedData, task: Task) -> None:
+    prediction, target = everything(data, task)
+    header, rows = task.table(data.names["val"], prediction, target)
+    assert header[0] == "file"
+    assert len(header) == len(set(header))
+    assert [row[0] for row in rows] == data.names["val"]
+    assert all(len(row) == len(header) for row in rows)
