@@ -12,6 +12,7 @@ __getattr__ = lazy_attributes(
         "confusion_2x2": "photic.metrics.multilabel",
         "tune_thresholds": "photic.metrics.multilabel",
         "bootstrap_intervals": "photic.metrics.bootstrap",
+        "mean_difference": "photic.metrics.bootstrap",
         "paired_bootstrap": "photic.metrics.bootstrap",
         "expected_calibration_error": "photic.metrics.ranking",
         "precision_recall_curve": "photic.metrics.ranking",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -92,22 +93,137 @@ def paired_bootstrap(
     Raises:
         DataError: wrong shapes or values.
     """
-    pairs = [
-        (values, present, per_class(thresholds, values.shape[1]))
-        for (values, present), thresholds in ((checked(first, labels), first_thresholds), (checked(second, labels), second_thresholds))
-    ]
-    num_samples, num_classes = pairs[0][0].shape
+    names = range(len(checked(first, labels)[1]))
+    pair = PredictionPair(names, first, second, labels, first_thresholds=first_thresholds, second_thresholds=second_thresholds)
+    return mean_difference([pair], num_resamples=num_resamples, seed=seed, level=level, classes=classes)
+
+
+@dataclass(frozen=True)
+class PredictionPair:
+    """Two predictions of the same samples, as :func:`mean_difference` takes them."""
+
+    names: Sequence[Any]
+    """What the ``N`` samples are called; a name that several pairs have is the same sample in all of them."""
+    first: Any
+    """Probabilities ``(N, C)`` of the one model."""
+    second: Any
+    """Probabilities ``(N, C)`` of the other."""
+    labels: Any
+    """``(N, C)`` of 0 and 1."""
+    first_thresholds: ArrayLike = 0.5
+    """Thresholds of the one, for F1."""
+    second_thresholds: ArrayLike = 0.5
+    """Thresholds of the other, for F1."""
+
+
+def mean_difference(
+    pairs: Sequence[PredictionPair],
+    *,
+    num_resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+    classes: Sequence[Any] | None = None,
+) -> dict[str, dict[str, float | int]]:
+    """Return intervals of the difference ``second - first``, averaged over pairs such as the seeds of two trainings.
+
+    One resample is drawn from the samples of all pairs together, so a sample that is hard wherever it is
+    tested is drawn, or not, for all of them at once. The interval says how far the choice of samples moves
+    the mean difference of these models; how far another seed would move it shows in the differences of the single pairs.
+
+    A pair in which a class is undefined (in the data or in a resample) is left out of that class's mean. A
+    resample is left out where a class that is needed has no positive in any pair.
+
+    Source: Efron & Tibshirani 1993, An Introduction to the Bootstrap, ch. 13; resampling what is shared by
+        several measurements is their ch. 8.
+
+    Args:
+        pairs: what to compare; the classes of all are the same.
+        num_resamples: number of resamples.
+        seed: the same seed gives the same intervals.
+        level: share of the resampled differences inside the interval.
+        classes: names of the classes; indices if omitted.
+
+    Returns:
+        name (as in :func:`bootstrap_intervals`) to ``{"value", "low", "high", "num_valid", "share_above_zero"}``.
+
+    Raises:
+        DataError: no pair, wrong shapes or values, or a name twice in a pair.
+    """
+    if not pairs:
+        raise DataError("mean_difference: expected at least one pair of predictions, got none")
+    place: dict[Any, int] = {}
+    for pair in pairs:
+        if len(set(pair.names)) < len(pair.names):
+            raise DataError("mean_difference: a sample is named twice in one pair; names must tell samples apart")
+        for name in pair.names:
+            place.setdefault(name, len(place))
+    where = [np.array([place[name] for name in pair.names], dtype=np.int64) for pair in pairs]
+    sides = [_Side.of(pairs, which) for which in ("first", "second")]
+    widths = {present.shape[1] for side in sides for present in side.present}
+    if len(widths) > 1 or any(len(rows) != len(present) for rows, present in zip(where, sides[0].present, strict=True)):
+        shapes = ", ".join(f"{len(rows)} names and {present.shape}" for rows, present in zip(where, sides[0].present, strict=True))
+        raise DataError(f"mean_difference: expected a name for each sample and the same classes in all pairs, got {shapes}")
 
     def difference(weights: Floats) -> Floats:
-        return _statistics(*pairs[1], weights) - _statistics(*pairs[0], weights)
+        own = [weights[:, rows] for rows in where]
+        return sides[1].statistics(own) - sides[0].statistics(own)
 
-    point = difference(np.ones((1, num_samples)))[0]
-    samples = np.concatenate([difference(weights) for weights in _weights(num_samples, num_resamples, seed, level)])
+    point = difference(np.ones((1, len(place))))[0]
+    samples = np.concatenate([difference(weights) for weights in _weights(len(place), num_resamples, seed, level)])
     result: dict[str, dict[str, float | int]] = {}
-    for i, name in enumerate(_names(class_keys(classes, num_classes))):
+    for i, name in enumerate(_names(class_keys(classes, widths.pop()))):
         valid = samples[np.isfinite(samples[:, i]), i]
         above = float((valid > 0).mean() + (valid == 0).mean() / 2) if len(valid) else float("nan")
         result[name] = {"value": float(point[i]), **_interval(samples[:, i], level), "share_above_zero": above}
+    return result
+
+
+@dataclass(frozen=True)
+class _Side:
+    """All predictions of one of the two models."""
+
+    values: list[Floats]
+    present: list[Booleans]
+    limits: list[Floats]
+
+    @classmethod
+    def of(cls, pairs: Sequence[PredictionPair], which: str) -> _Side:
+        tables = [checked(getattr(pair, which), pair.labels) for pair in pairs]
+        limits = [
+            per_class(getattr(pair, f"{which}_thresholds"), present.shape[1]) for pair, (_, present) in zip(pairs, tables, strict=True)
+        ]
+        return cls([values for values, _ in tables], [present for _, present in tables], limits)
+
+    def statistics(self, weights: Sequence[Floats]) -> Floats:
+        """Return macro AP, macro F1 and the AP of each class, averaged over pairs, for every row of weights, ``(R, 2 + C)``."""
+        by_pair = list(zip(self.values, self.present, self.limits, strict=True))
+        drawn = [_by_class(*arrays, own) for arrays, own in zip(by_pair, weights, strict=True)]
+        whole = [_by_class(*arrays, np.ones((1, len(arrays[0])))) for arrays in by_pair]
+        needed = np.any([present.any(axis=0) for present in self.present], axis=0)
+        macro = [_mean_over_pairs(np.stack([d[i] for d in drawn]), np.stack([w[i] for w in whole]), needed) for i in (0, 1)]
+        precision = np.moveaxis(np.stack([d[0] for d in drawn]), 0, -1)
+        mean = _mean_of_defined(precision.reshape(-1, len(drawn))).reshape(precision.shape[:-1])
+        return np.concatenate([np.stack(macro, axis=1), mean], axis=1)
+
+
+def _mean_over_pairs(drawn: Floats, whole: Floats, needed: Booleans) -> Floats:
+    """Return the mean over pairs of their mean over classes, ``(R,)``.
+
+    Args:
+        drawn: value of each class in each resample, ``(P, R, C)``; NaN where it is undefined.
+        whole: the same on all samples, ``(P, 1, C)``; where it is NaN, the pair does not know the class.
+        needed: classes without which a resample says nothing, ``(C,)``.
+    """
+    known = ~np.isnan(whole)
+    share = known / np.maximum(known.sum(axis=2, keepdims=True), 1)
+    defined = ~np.isnan(drawn)
+    total = share.sum(axis=0)
+    held = (share * defined).sum(axis=0)
+    mean = np.divide((share * np.where(defined, drawn, 0.0)).sum(axis=0), held, out=np.zeros_like(held), where=held > 0)
+    counted = np.where(held > 0, total, 0.0)
+    norm = counted.sum(axis=1)
+    result: Floats = np.divide((counted * mean).sum(axis=1), norm, out=np.full_like(norm, np.nan), where=norm > 0)
+    result[((held == 0) & (total > 0) & needed).any(axis=1)] = np.nan
     return result
 
 
@@ -130,16 +246,23 @@ def _weights(num_samples: int, num_resamples: int, seed: int, level: float) -> I
 
 def _statistics(values: Floats, present: Booleans, limits: Floats, weights: Floats) -> Floats:
     """Return macro AP, macro F1 and the AP of each class for every row of weights, ``(R, 2 + C)``."""
-    precision = np.stack([ranking.average_precision(weights) for ranking in rankings(values, present)], axis=1)
-    called = values >= limits
-    true = weights @ (present & called)
-    positives, both = weights @ present, weights @ present + weights @ called
-    f1 = np.divide(2 * true, both, out=np.full_like(both, np.nan), where=both > 0)
+    precision, f1 = _by_class(values, present, limits, weights)
     known = present.any(axis=0)
-    complete = (positives[:, known] > 0).all(axis=1)
+    complete = ~np.isnan(precision[:, known]).any(axis=1)
     macro = np.stack([_mean_of_defined(precision), _mean_of_defined(f1)], axis=1)
     macro[~complete] = np.nan
     return np.concatenate([macro, precision], axis=1)
+
+
+def _by_class(values: Floats, present: Booleans, limits: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """Return AP and F1 of each class for every row of weights, ``(R, C)``; NaN where a class that has positives lost all of them."""
+    precision = np.stack([ranking.average_precision(weights) for ranking in rankings(values, present)], axis=1)
+    called = values >= limits
+    positives = weights @ present
+    both = positives + weights @ called
+    f1 = np.divide(2 * (weights @ (present & called)), both, out=np.full_like(both, np.nan), where=both > 0)
+    f1[(positives == 0) & present.any(axis=0)] = np.nan
+    return precision, f1
 
 
 def _mean_of_defined(values: Floats) -> Floats:

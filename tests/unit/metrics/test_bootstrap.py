@@ -8,6 +8,7 @@ import sklearn.metrics as sk
 from photic import metrics
 from photic.core.errors import DataError
 from photic.core.seeding import numpy_generator
+from photic.metrics.bootstrap import PredictionPair
 
 
 def draw(num=300, seed=0):
@@ -118,3 +119,77 @@ def test_impossible_settings_are_refused():
     probabilities, labels = draw()
     with pytest.raises(DataError, match="shape"):
         metrics.paired_bootstrap(probabilities, probabilities[:10], labels)
+
+
+def pair_of(names, seed, shift=0.2):
+    generator = np.random.default_rng(seed)
+    labels = np.array([np.random.default_rng(name).random(3) < [0.5, 0.4, 0.6] for name in names])
+    first, second = (np.clip(generator.normal(0.35, 0.2, labels.shape) + up * labels, 0, 1).round(2) for up in (0.1, shift))
+    return PredictionPair(names, first, second, labels, first_thresholds=[0.5, 0.4, 0.3], second_thresholds=0.45)
+
+
+def test_the_mean_over_pairs_equals_a_loop_that_draws_a_shared_sample_for_all_of_them():
+    pairs = [pair_of(list(range(40)), 1), pair_of(list(range(25, 60)), 2)]  # 15 samples are in both
+    found = metrics.mean_difference(pairs, num_resamples=40, seed=3, level=0.9)
+    expected = {name: [] for name in found}
+    for drawn in numpy_generator(3, "bootstrap").integers(60, size=(40, 60)):
+        of_pairs = []
+        for pair in pairs:
+            rows = [list(pair.names).index(name) for name in drawn if name in pair.names]
+            y = pair.labels[rows]
+            assert y.any(axis=0).all()
+            sides = []
+            for p, limit in ((pair.first[rows], pair.first_thresholds), (pair.second[rows], pair.second_thresholds)):
+                each = [sk.average_precision_score(y[:, c], p[:, c]) for c in range(3)]
+                sides.append([np.mean(each), sk.f1_score(y, p >= np.asarray(limit), average="macro", zero_division=0), *each])
+            of_pairs.append(np.subtract(sides[1], sides[0]))
+        for name, value in zip(expected, np.mean(of_pairs, axis=0), strict=True):
+            expected[name].append(value)
+    for name, values in expected.items():
+        assert (found[name]["low"], found[name]["high"]) == pytest.approx(tuple(np.quantile(values, [0.05, 0.95])), abs=1e-12)
+        assert found[name]["num_valid"] == 40
+
+
+def test_the_mean_over_one_pair_is_the_paired_bootstrap():
+    pair = pair_of(list(range(30)), 5)
+    thresholds = {"first_thresholds": pair.first_thresholds, "second_thresholds": pair.second_thresholds}
+    alone = metrics.paired_bootstrap(pair.first, pair.second, pair.labels, **thresholds, num_resamples=50)
+    assert metrics.mean_difference([pair], num_resamples=50) == alone
+
+
+def test_the_mean_over_the_same_pair_twice_is_that_of_the_pair():
+    pair = pair_of(list(range(30)), 5)
+    once, twice = (metrics.mean_difference([pair] * times, num_resamples=50) for times in (1, 2))
+    for name, entry in once.items():
+        assert twice[name] == pytest.approx(entry)
+
+
+def test_pairs_of_other_samples_narrow_the_interval():
+    pairs = [pair_of(list(range(40 * i, 40 * i + 40)), i) for i in range(4)]
+    found = [metrics.mean_difference(some, num_resamples=500)["macro_ap"] for some in (*([pair] for pair in pairs), pairs)]
+    *single, together = found
+    typical = np.sqrt(np.mean([(one["high"] - one["low"]) ** 2 for one in single]))
+    assert 1.8 < typical / (together["high"] - together["low"]) < 2.2  # a factor of 2 is expected
+
+
+def test_a_class_that_one_pair_does_not_have_is_averaged_over_the_others():
+    pairs = [pair_of(list(range(30)), 1), pair_of(list(range(30, 60)), 2)]
+    pairs[1].labels[:, 2] = False
+    found = metrics.mean_difference(pairs, num_resamples=30)
+    alone = [metrics.mean_difference([pair], num_resamples=30) for pair in pairs]
+    assert found["ap/2"]["value"] == alone[0]["ap/2"]["value"]
+    assert math.isnan(alone[1]["ap/2"]["value"])
+    assert found["macro_ap"]["value"] == pytest.approx((alone[0]["macro_ap"]["value"] + alone[1]["macro_ap"]["value"]) / 2)
+    assert found["macro_ap"]["num_valid"] == 30
+
+
+def test_pairs_that_do_not_fit_together_are_refused():
+    pair = pair_of(list(range(10)), 0)
+    with pytest.raises(DataError, match="at least one pair"):
+        metrics.mean_difference([])
+    with pytest.raises(DataError, match="named twice"):
+        metrics.mean_difference([PredictionPair([0] * 10, pair.first, pair.second, pair.labels)])
+    with pytest.raises(DataError, match="a name for each sample and the same classes"):
+        metrics.mean_difference([pair, PredictionPair(range(10), pair.first[:, :2], pair.second[:, :2], pair.labels[:, :2])])
+    with pytest.raises(DataError, match="a name for each sample"):
+        metrics.mean_difference([PredictionPair(range(9), pair.first, pair.second, pair.labels)])
