@@ -15,13 +15,14 @@ import torch
 from PIL import Image
 
 import photic
+import photic.workflows.predict as predict_module
 from photic.apps.defects.rle import decode
 from photic.apps.defects.synthetic import CLASSES, draw_strip
 from photic.core.checkpoint import Checkpoint, write_checkpoint
 from photic.core.errors import ConfigError, DataError, UnknownNameError
 from photic.inference.activation import activation_maps
 from photic.inference.predictor import LoadedModel, load
-from photic.workflows.predict import _batches, _Read, _Unreadable, predict
+from photic.workflows.predict import predict
 
 SIZES = ((32, 64), (48, 64), (32, 96))
 
@@ -221,22 +222,18 @@ def test_an_empty_list_on_standard_input_is_an_error(model: LoadedModel, tmp_pat
         predict(model, "-", tmp_path / "out.csv", quiet=True)
 
 
-def test_a_picture_of_a_rare_size_does_not_wait_for_the_end() -> None:
-    small, large = np.zeros((4, 4, 3), dtype=np.uint8), np.zeros((8, 8, 3), dtype=np.uint8)
-    pictures: list[_Read | _Unreadable] = [_Read(0, large), *(_Read(place, small) for place in range(1, 100))]
-    taken = 0
-
-    def source():
-        nonlocal taken
-        for picture in pictures:
-            taken += 1
-            yield picture
-
-    batches = _batches(source(), batch_size=2)
-    first = next(batch for batch in batches if isinstance(batch, list) and batch[0].place == 0)
-    assert len(first) == 1 and taken <= 17
-    rest = [read.place for batch in batches if isinstance(batch, list) for read in batch]
-    assert max(rest) == 99
+def test_a_picture_of_a_rare_size_does_not_wait_for_the_end(model: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(60):
+        Image.new("L", (48, 48) if number == 0 else (32, 32)).save(tmp_path / f"{number:02d}.png")
+    reads: list[Path] = []
+    batches: list[tuple[int, int]] = []
+    read, infer = predict_module.read_image, model.predict_batch
+    monkeypatch.setattr(predict_module, "read_image", lambda path: (reads.append(path), read(path))[1])
+    monkeypatch.setattr(model, "predict_batch", lambda images: (batches.append((images.shape[-1], len(reads))), infer(images))[1])
+    predict(model, tmp_path, tmp_path / "out.csv", batch_size=2, workers=0, quiet=True)
+    ((_, read_before),) = [batch for batch in batches if batch[0] == 48]
+    assert read_before <= 17
+    assert len(reads) == 60
 
 
 def test_prediction_imports_no_lightning(checkpoint: Path, strips: Path, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from photic.apps.defects.gallery import choose_exhibits, draw_exhibit
 from photic.apps.defects.report import write_report
 from photic.core.checkpoint import Checkpoint, write_checkpoint
 from photic.core.errors import DataError
+from photic.core.program import program
 from photic.tracking.run import Run, environment
 
 NUM_SAMPLES = 120
@@ -157,10 +158,10 @@ def test_commands_are_exact_and_quoted(finished: Path, tmp_path: Path, monkeypat
     shown = [re.sub("&#39;", "'", command) for command in re.findall(r"<pre><code>(.*?)</code></pre>", text)]
     shown = [command.replace("&#34;", '"') for command in shown]
     run = """'my runs/exp/it'"'"'s'"""
-    assert f"photic predict {run} PICTURES/ -o predictions.csv --maps maps/" in shown
-    assert f"photic evaluate {run}" in shown
-    assert f"photic train --resume {run} training.num_epochs=16" in shown
-    assert "photic compare 'my runs/exp'/* -o comparison.html" in shown
+    assert f"{program()} predict {run} PICTURES -o predictions.csv --maps maps" in shown
+    assert f"{program()} evaluate {run}" in shown
+    assert f"{program()} train --resume {run} training.num_epochs=16" in shown
+    assert f"{program()} compare 'my runs/exp'/*" in shown
 
 
 def test_a_run_without_test_split_is_shown_on_validation_with_a_warning(altered: Callable[..., Path]) -> None:
@@ -176,7 +177,7 @@ def test_an_interrupted_run_shows_its_curves_and_how_to_go_on(altered: Callable[
     text = write_report(run).read_text(encoding="utf-8")
     assert sections(text) == ["Training", "Data", "Settings and environment", "Next steps"]
     assert "Not tested yet. Best so far on validation: macro_ap 0.800, at epoch 3." in text
-    assert f"photic train --resume {run}" in text
+    assert f"{program()} train --resume {run}" in text
     assert "not finished (stopped by the user or the system)" in text
 
 
@@ -185,7 +186,7 @@ def test_a_run_that_failed_before_its_first_validation_still_has_a_page(altered:
     run = altered("predictions", "checkpoints/best.safetensors", status="failed", error="TrainingError: loss <nan>", **gone)
     text = write_report(run).read_text(encoding="utf-8")
     assert "No validation yet" in text and "TrainingError: loss &lt;nan&gt;" in text
-    assert "photic predict" not in text
+    assert "photic predict" not in text and "Next steps" in sections(text)
 
 
 def test_a_run_killed_before_it_wrote_anything_still_has_a_page(altered: Callable[..., Path]) -> None:

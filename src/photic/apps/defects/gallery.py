@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import PurePath
 
 import numpy as np
-from numpy.typing import NDArray
+from PIL import Image
 from scipy.ndimage import binary_dilation
 
 from photic.apps.defects.evidence import Floats, Mask, Predictions, picture_of
@@ -19,7 +19,8 @@ from photic.inference.predictor import LoadedModel
 from photic.report import page
 from photic.report.page import Card, Page
 
-_FINE_PX = 1000  # pictures are enlarged to about this width, so that outlines are fine lines
+# Smaller pictures are enlarged to about this width, so that outlines are fine lines: shown in a row, shown in a column.
+_FINE_PX = (450, 1000)
 _KINDS = {
     "missed": ("Missed", "Labelled, but not called; the most wrong first."),
     "false alarm": ("False alarms", "Called, but not labelled; the most wrong first. Some of these may be gaps in the labels."),
@@ -80,16 +81,16 @@ def add_gallery(made: Page, predictions: Predictions, prepared: PreparedData, mo
     for kind, exhibits in choose_exhibits(predictions, most).items():
         title, lead = _KINDS[kind]
         section.add(page.heading(title), page.prose(lead if exhibits else "None."))
-        cards, shape = [], (1, 1)
+        cards, long, width = [], False, 0
         for exhibit in exhibits:
             image, masks = picture_of(prepared, predictions.split, predictions.names[exhibit.row])
             measurement = to_measurement(image)[None].to(model.device)
             activation = activation_maps(model.task, measurement, [exhibit.column])[0, 0].cpu().numpy()  # type: ignore[arg-type]
             pictures = draw_exhibit(image, activation, None if masks is None else masks[exhibit.column], class_colour(exhibit.column))
             cards.append(_card(predictions, exhibit, kind, pictures))
-            shape = image.shape[:2]
+            long, width = _is_long(image), image.shape[1]
         if cards:
-            section.add(page.cards(cards, width_px=min(1060, max(300, shape[1] * 5 // 4)), stacked=shape[1] > 2 * shape[0]))
+            section.add(page.cards(cards, width_px=min(1060, max(300, width * 5 // 4)), stacked=long))
 
 
 def draw_exhibit(image: Picture, activation: Floats, mask: Mask | None, colour: str) -> tuple[Picture, Picture]:
@@ -101,12 +102,16 @@ def draw_exhibit(image: Picture, activation: Floats, mask: Mask | None, colour: 
         mask: ``(H, W)`` of the labelled defect, if known.
         colour: ``#rrggbb`` of the class.
     """
-    factor = max(1, _FINE_PX // image.shape[1])
-    image = _enlarged(image, factor)
-    shown = overlay(image, _enlarged(activation, factor), colour)
+    height, width = image.shape[:2]
+    factor = max(1, _FINE_PX[_is_long(image)] // width)
+    size = (width * factor, height * factor)
+    image = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
+    activation = np.asarray(Image.fromarray(activation.astype(np.float32)).resize(size, Image.Resampling.BILINEAR))
+    shown = overlay(image, activation, colour)
     if mask is not None and mask.any():
         # Around the defect, not on it: a scratch is as thin as the line.
-        shown = outlined(shown, binary_dilation(_enlarged(mask, factor), iterations=4), "#ffffff")
+        large = mask.repeat(factor, axis=0).repeat(factor, axis=1)
+        shown = outlined(shown, binary_dilation(large, iterations=4), "#ffffff")
     return image, shown
 
 
@@ -116,7 +121,7 @@ def _card(predictions: Predictions, exhibit: Exhibit, kind: str, pictures: tuple
     called, right = predictions.decisions[row, column], predictions.labels[row, column] == predictions.decisions[row, column]
     mark = kind if kind != "uncertain" else f"{'called' if called else 'not called'}, {'right' if right else 'wrong'}"
     labels = [other for other, label in zip(predictions.classes, predictions.labels[row], strict=True) if label]
-    plain, shown = map(page.jpeg_uri, pictures)
+    plain, shown = (page.jpeg_uri(picture, quality=78) for picture in pictures)
     return Card(
         pictures=[(plain, name), (shown, f"{name} with the activation map of {title}")],
         title=title,
@@ -125,14 +130,15 @@ def _card(predictions: Predictions, exhibit: Exhibit, kind: str, pictures: tuple
             f"probability {predictions.probabilities[row, column]:.3f}, threshold {predictions.thresholds[column]:.3f}",
             f"labelled: {', '.join(labels) or 'nothing'}",
         ],
-        name=name,
+        name=PurePath(name).name,
         mark=mark,
         tone="good" if right else "bad",
     )
 
 
-def _enlarged(values: NDArray[Any], factor: int) -> NDArray[Any]:
-    return values.repeat(factor, axis=0).repeat(factor, axis=1)
+def _is_long(image: Picture) -> bool:
+    """Say whether a picture is a strip, which is shown above its map rather than beside."""
+    return bool(image.shape[1] > 2 * image.shape[0])
 
 
 def _first(chosen: Mask, order: Floats, most: int) -> list[Exhibit]:

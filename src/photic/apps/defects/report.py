@@ -14,6 +14,7 @@ from markupsafe import Markup
 from photic.apps.defects.evidence import Predictions, prepare_again, read_predictions
 from photic.apps.defects.gallery import add_gallery
 from photic.core.errors import PhoticError
+from photic.core.program import program
 from photic.data.base import PHASES, PreparedData
 from photic.functional.palette import BLUE, ORANGE, VERMILION, class_colour
 from photic.inference.predictor import LoadedModel, load
@@ -145,7 +146,9 @@ class _Report:
             made.append(page.notice(f"This run failed: {error}", "bad"))
         elif status in ("interrupted", "running"):
             made.append(
-                page.notice(f"This run is not finished ({error or status}). Go on with: photic train --resume {self._path()}", "warning")
+                page.notice(
+                    f"This run is not finished ({error or status}). Go on with: {program()} train --resume {self._path()}", "warning"
+                )
             )
         if self.predictions is not None:
             if self.predictions.split == "val":
@@ -216,7 +219,7 @@ class _Report:
             (_, false_alarms), (missed, found) = predictions.confusion[c].tolist()
             remark = f"{missed} of {missed + found} missed, {false_alarms} falsely called"
             tables.append(page.confusion(name, class_colour(c), predictions.confusion[c], remark))
-        section.add(page.grid(tables, 150))
+        section.add(page.grid(tables, 200 if len(tables) <= 4 else 310))
 
     def _interval(self, *names: str) -> Cell:
         """Return the interval of the first name that has one."""
@@ -341,41 +344,34 @@ class _Report:
             section.add(page.details("What the loss took from the training split", page.preformatted(yaml.safe_dump(state))))
 
     def _commands(self, made: Page) -> None:
-        run = self._path()
-        epochs = int(self.config.get("training", {}).get("num_epochs", 0))
+        run, photic = self._path(), shlex.quote(program())
         finished = self.results.get("status") == "completed"
-        recipe = self.results.get("recipe")
+        root = self.config.get("data", {}).get("root")
+        unlabelled = Path(root or "") / "test_images"
+        pictures = shlex.quote(str(unlabelled)) if root and unlabelled.is_dir() else "PICTURES"
         items = []
         if not finished:
-            items.append(("Go on with this run, exactly where it stopped", f"photic train --resume {run}"))
+            items.append(("Go on with this run, exactly where it stopped", f"{photic} train --resume {run}"))
         if self.predictions is not None or self.run.checkpoint("best").is_file():
             items += [
-                (
-                    "Predict your own pictures (a folder here), with activation maps",
-                    f"photic predict {run} PICTURES/ -o predictions.csv --maps maps/",
-                ),
-                ("The same in Kaggle's format", f"photic predict {run} PICTURES/ -o submission.csv --format kaggle"),
-                ("Measure again", f"photic evaluate {run}"),
+                ("Predict pictures, with activation maps", f"{photic} predict {run} {pictures} -o predictions.csv --maps maps"),
+                ("The same in Kaggle's format", f"{photic} predict {run} {pictures} -o submission.csv --format kaggle"),
+                ("Measure again", f"{photic} evaluate {run}"),
             ]
+        epochs = int(self.config.get("training", {}).get("num_epochs", 0))
         if finished and epochs:
-            items.append(("Train on, for twice as many epochs", f"photic train --resume {run} training.num_epochs={2 * epochs}"))
-        if recipe:
-            items.append(
-                (
-                    "Train the recipe with three seeds and two losses",
-                    f"photic train -m recipe={shlex.quote(str(recipe))} seed=0,1,2 loss.name=bce_with_logits,focal",
-                )
-            )
-        items.append(
-            (
-                "Compare with the other runs of this experiment",
-                f"photic compare {shlex.quote(str(self._shown(self.run.path.parent)))}/* -o comparison.html",
-            )
+            items.append(("Train on, for twice as many epochs", f"{photic} train --resume {run} training.num_epochs={2 * epochs}"))
+        if self.results.get("recipe"):
+            given = {"recipe": self.results["recipe"], "data.root": root, "output_dir": self.config.get("output_dir")}
+            words = " ".join(shlex.quote(f"{key}={value}") for key, value in given.items() if value is not None)
+            items.append(("Train with three seeds and two losses", f"{photic} train -m {words} seed=0,1,2 loss.name=bce_with_logits,focal"))
+        siblings = shlex.quote(str(self._shown(self.run.path.parent)))
+        items.append(("Compare the runs of this experiment", f"{photic} compare {siblings}/*"))
+        logs = shlex.quote(str(self._shown(self.run.path / "tensorboard")))
+        items.append(("Watch the curves in TensorBoard", f"tensorboard --logdir {logs}"))
+        section = made.section(
+            "Next steps", "Exact commands. PICTURES stands for a folder of yours." if pictures == "PICTURES" else "Exact commands."
         )
-        items.append(
-            ("Watch the curves in TensorBoard", f"tensorboard --logdir {shlex.quote(str(self._shown(self.run.path / 'tensorboard')))}")
-        )
-        section = made.section("Next steps", "Exact commands; PICTURES/ stands for a folder of yours.")
         section.add(page.commands(items))
 
     def _path(self) -> str:
