@@ -14,6 +14,7 @@ from photic.core.errors import ConfigError
 from photic.core.registry import metrics as metric_registry
 from photic.core.registry import tasks
 from photic.core.schema import Config, Range
+from photic.data.augment import Augmented
 from photic.data.base import PreparedData
 from photic.losses.base import BaseLoss, LossConfig
 from photic.metrics.base import Metric
@@ -36,9 +37,13 @@ class ProbabilityGraph(nn.Module):
         self.register_buffer("mean", torch.tensor(network.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(network.std).view(1, 3, 1, 1), persistent=False)
 
+    def normalised(self, image: Tensor) -> Tensor:
+        """Return what the network takes, ``(B, 3, H, W)``."""
+        return (image - self.mean) / self.std
+
     def logits(self, image: Tensor) -> Tensor:
         """Return logits ``(B, C)``."""
-        logits: Tensor = self.network((image - self.mean) / self.std)
+        logits: Tensor = self.network(self.normalised(image))
         return logits
 
     def forward(self, image: Tensor) -> Tensor:
@@ -75,6 +80,7 @@ class MultilabelClassification(Task):
         self.classes = tuple(classes)
         self.config = config
         self.thresholds = list(thresholds) if thresholds is not None else [0.5] * len(self.classes)
+        self._features: dict[int, Tensor] = {}
 
     @property
     def network(self) -> Classifier:
@@ -83,11 +89,22 @@ class MultilabelClassification(Task):
 
     def step(self, batch: Batch, phase: Phase) -> StepResult:
         """Return loss and probabilities for ``measurement`` ``(B, 3, H, W)`` and ``target`` ``(B, C)``."""
-        logits = self.graph.logits(batch["measurement"])
+        logits = self._cached_logits(batch) if self.config.cache_features else self.graph.logits(batch["measurement"])
         target = batch["target"]
         terms = self.criterion.terms(logits, target)
         loss = torch.stack(list(terms.values())).sum() if len(terms) > 1 else next(iter(terms.values()))
         return StepResult(loss=loss, terms=terms, prediction=torch.sigmoid(logits.detach().float()), target=target)
+
+    def _cached_logits(self, batch: Batch) -> Tensor:
+        """Return logits from features that are computed once per picture, one by one so that batching changes no bit."""
+        network: Any = self.network
+        rows = [int(row) for row in batch["index"]]
+        for place, row in enumerate(rows):
+            if row not in self._features:
+                with torch.no_grad():
+                    self._features[row] = network.features(self.graph.normalised(batch["measurement"][place : place + 1]))[0]
+        logits: Tensor = network.classify(torch.stack([self._features[row] for row in rows]))
+        return logits
 
     def predict(self, batch: Batch) -> Tensor:
         """Return probabilities ``(B, C)``."""
@@ -155,6 +172,8 @@ class MultilabelClassificationConfig(TaskConfig):
     """Registry names of the metrics computed on validation."""
     backbone_lr_factor: Annotated[float, Range(gt=0)] = 1.0
     """Factor on the learning rate of pretrained weights."""
+    cache_features: bool = False
+    """Compute the features of a frozen network once per picture and keep them; needs a feature_probe and no augmentation."""
 
     def build(self, model: ModelConfig, loss: LossConfig, data: PreparedData | Mapping[str, Any]) -> MultilabelClassification:
         """Return the task; when training, class weights of the loss are derived from the whole training split.
@@ -165,14 +184,24 @@ class MultilabelClassificationConfig(TaskConfig):
         if not isinstance(model, ClassifierConfig):
             raise ConfigError(f"config.model.name: '{model.registry_name}' is no classifier; see `photic list models`")
         classes = data.classes if isinstance(data, PreparedData) else data["classes"]
+        if self.cache_features and isinstance(data, PreparedData) and isinstance(data.splits["train"], Augmented):
+            raise ConfigError(
+                "config.task.cache_features: features of a picture are computed once, but data.augment changes the pictures; "
+                "set task.cache_features=false or data.augment={}"
+            )
         model = _sized(model, len(classes), "model")
         loss = _sized(loss, len(classes), "loss")
         criterion = loss.build()
+        network = model.build()
+        if self.cache_features and not network.caches_features:
+            raise ConfigError(
+                f"config.task.cache_features: '{model.registry_name}' learns its features; choose model=feature_probe or set it to false"
+            )
         if isinstance(data, PreparedData):
             objects = data.objects.get("train")
             criterion.fit(torch.as_tensor(data.labels["train"]), None if objects is None else torch.as_tensor(objects))
-            return MultilabelClassification(model.build(), criterion, classes, self)
-        return MultilabelClassification(model.build(), criterion, classes, self, data.get("thresholds"))
+            return MultilabelClassification(network, criterion, classes, self)
+        return MultilabelClassification(network, criterion, classes, self, data.get("thresholds"))
 
 
 def _sized(config: C, num_classes: int, section: str) -> C:
