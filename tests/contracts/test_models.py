@@ -115,7 +115,7 @@ def test_a_saved_and_loaded_network_gives_identical_logits(name, network, images
 def test_activation_layer_gives_one_map_per_picture_with_gradients(network, images):
     maps = []
     handle = network.eval().activation_layer().register_forward_hook(lambda _, __, output: maps.append(output))
-    logits = network(images)
+    logits = network(images.clone().requires_grad_())  # so that frozen networks have gradients, too
     handle.remove()
     assert len(maps) == 1
     assert maps[0].ndim == 4

@@ -53,6 +53,8 @@ class Classifier(nn.Module):
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     num_classes: int
+    caches_features: ClassVar[bool] = False
+    """Whether it has ``features`` and ``classify``, of which only the latter learns."""
     cell_shift_px: float = 0.0
     """How far a cell of the activation layer looks right of and below the middle of its share of the picture, in
     pixels: -(s - 1) / 2 for a network of stride s whose strided 3 x 3 convolutions pad both sides."""
