@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from photic import core, data, losses, metrics, models, tasks
     from photic.core import registry as _registry
     from photic.inference.predictor import load
+    from photic.workflows.bundle import bundle
     from photic.workflows.compare import compare
     from photic.workflows.config import TrainConfig
     from photic.workflows.evaluate import evaluate
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "TrainConfig": "photic.workflows.config",
+    "bundle": "photic.workflows.bundle",
     "compare": "photic.workflows.compare",
     "evaluate": "photic.workflows.evaluate",
     "list_recipes": "photic.workflows.recipes",
@@ -67,6 +69,7 @@ _KINDS = {
 __all__ = [
     "TrainConfig",
     "__version__",
+    "bundle",
     "compare",
     "core",
     "create_augmentation",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 
 from photic.core.errors import PhoticError, RunInterrupted, UnknownNameError, nearest
 from photic.core.plugins import Command, installed_plugins, load_reference
@@ -12,7 +13,9 @@ from photic.core.plugins import Command, installed_plugins, load_reference
 COMMANDS = {
     "train": Command(summary="Train from a recipe, your own YAML, or a stopped run", target="photic.cli.commands.train:main"),
     "evaluate": Command(summary="Measure a run on one of its splits, or on other data", target="photic.cli.commands.evaluate:main"),
-    "predict": Command(summary="Apply a run to files, folders or globs", target="photic.cli.commands.predict:main"),
+    "predict": Command(summary="Apply a bundle or a run to files, folders or globs", target="photic.cli.commands.predict:main"),
+    "bundle": Command(summary="Put a finished run into one file that can be used anywhere", target="photic.cli.commands.bundle:main"),
+    "info": Command(summary="Say what a bundle, a checkpoint or a run is", target="photic.cli.commands.info:main"),
     "compare": Command(summary="Put runs side by side", target="photic.cli.commands.compare:main"),
     "list": Command(summary="Show models, losses, recipes, ... and their options", target="photic.cli.commands.listing:main"),
     "data": Command(summary="Check or generate data of an application", target="photic.cli.commands.data:main"),
@@ -28,8 +31,14 @@ INTERRUPTED = 130
 
 
 def run() -> int:
-    """Run the command line of this process; the console script ``photic``."""
-    return main(sys.argv[1:])
+    """Run the command line of this process; the console script ``photic``.
+
+    Of the processes that ``torchrun`` starts, the first one speaks for all: it is told what goes wrong in any of them.
+    """
+    if "TORCHELASTIC_RUN_ID" not in os.environ or os.environ.get("RANK", "0") == "0":
+        return main(sys.argv[1:])
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        return main(sys.argv[1:])
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -105,7 +114,7 @@ def help_page() -> str:
     """Return the text of ``photic --help``."""
     from photic.cli.parser import columns, examples, paragraph, section
 
-    groups = {"train and use": ("train", "evaluate", "predict", "compare"), "look around": ("list", "data", "demo")}
+    groups = {"train and use": ("train", "evaluate", "predict", "compare", "bundle"), "look around": ("info", "list", "data", "demo")}
     parts = [
         "usage: photic COMMAND ...",
         paragraph("Train, evaluate, compare and run neural networks that turn sensor measurements into images and decisions."),

@@ -84,6 +84,18 @@ def to_measurement(image: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).to(torch.float32) / 255
 
 
+def resize_picture(image: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
+    """Return a picture ``(H, W, 3)`` uint8 at the size a network was trained on: the one place that training and use share.
+
+    Args:
+        image: the picture as read.
+        size: (height, width) in pixels; bilinear, averaging where the picture shrinks. None, or the size it has, leaves it as it is.
+    """
+    if size is None or image.shape[:2] == tuple(size):
+        return image
+    return np.array(Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BILINEAR))
+
+
 def list_images(source: Path | str) -> list[Path]:
     """Return the picture files of a folder (and the folders in it), a pattern such as ``strips/*.png``, or one file; sorted.
 

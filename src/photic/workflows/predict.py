@@ -1,4 +1,4 @@
-"""Prediction on picture files, from a trained run to a table, with activation maps on request.
+"""Prediction on picture files, from a trained model to a table, with activation maps on request.
 
 Pictures stream through: a few are decoded ahead in threads, pictures of one size share a batch, and what is
 written leaves memory at once, in the order of the input. Nothing here imports Lightning.
@@ -22,7 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from photic.core.errors import ConfigError, DataError
 from photic.core.files import atomic_path
 from photic.data.images import list_images, read_image, to_measurement
-from photic.inference.activation import Picture, activation_maps
+from photic.inference.activation import Picture
 from photic.inference.outputs import Prediction, PredictionFormat, draw_maps, map_names, prediction_format
 from photic.inference.predictor import LoadedModel, load
 from photic.tasks.classification import MultilabelClassification
@@ -72,7 +72,7 @@ def predict(
     """Predict pictures and write the result, whole or not at all.
 
     Args:
-        model: run folder, checkpoint file, or a model that is already loaded.
+        model: bundle, run folder, checkpoint file, or a model that is already loaded.
         inputs: files, folders, globs, and ``-`` for a list of files on standard input; a file that comes twice is predicted once.
         output: the file to write.
         format: ``csv`` (file, probability and decision per class), ``jsonl`` (one object per picture, thresholds
@@ -96,7 +96,7 @@ def predict(
 
     Example:
         >>> from photic.workflows.predict import predict
-        >>> result = predict("runs/neu_det/best-run", ["strips/"], "out.csv")  # doctest: +SKIP
+        >>> result = predict("model.photic", ["strips/"], "out.csv")  # doctest: +SKIP
     """
     output, folder = Path(output), Path(maps) if maps is not None else None
     if batch_size < 1 or workers < 0:
@@ -112,7 +112,7 @@ def predict(
         raise ConfigError(f"{loaded.source}: predict needs a classifier of pictures, this is a {type(loaded.task).__name__}")
     writer = chosen(loaded.classes, loaded.thresholds)
     writer.check(files)
-    job = _Job(loaded, loaded.task, writer, folder, pictures)
+    job = _Job(loaded, writer, folder, pictures)
     with (
         _writing(output) as temporary,
         open(temporary, "w", encoding="utf-8", newline="") as handle,
@@ -130,7 +130,6 @@ class _Job:
     """One prediction under way."""
 
     model: LoadedModel
-    task: MultilabelClassification
     writer: PredictionFormat
     folder: Path | None
     pictures: dict[Path, str]
@@ -141,7 +140,7 @@ class _Job:
         """Yield what is written for each file, in order; nothing but an empty text for one that cannot be read."""
         done: dict[int, str] = {}
         following = 0
-        for batch in _batches(_read_ahead(files, workers), batch_size):
+        for batch in _batches(_read_ahead(files, workers, self.model.prepared), batch_size):
             if isinstance(batch, _Unreadable):
                 done.update(self._skip([batch.place], files, batch.reason))
             else:
@@ -158,7 +157,7 @@ class _Job:
         return dict.fromkeys(places, "")
 
     def _predict(self, batch: list[_Read], files: Sequence[Path]) -> dict[int, str]:
-        measurement = torch.stack([to_measurement(read.image) for read in batch])
+        measurement = torch.stack([to_measurement(read.prepared) for read in batch])
         probabilities = self.model.predict_batch(measurement).numpy()
         decisions = probabilities >= np.array(self.model.thresholds)
         texts = {}
@@ -167,7 +166,7 @@ class _Job:
             present = np.flatnonzero(decisions[row])
             if len(present) and (self.folder is not None or self.writer.needs_maps):
                 # Few pictures have a defect, each its own classes: one at a time wastes nothing and bounds memory.
-                found = activation_maps(self.task, measurement[row : row + 1].to(self.model.device), present.tolist())[0].cpu().numpy()
+                found = self.model.activation_maps(read.image, present.tolist())
                 prediction.maps.update(zip(present.tolist(), found, strict=True))
                 self._draw(read.image, prediction)
             texts[read.place] = self.writer.lines(prediction)
@@ -184,12 +183,18 @@ class _Job:
 # --- reading -------------------------------------------------------------------------------------
 
 
+Prepare = Callable[[Picture], Picture]
+
+
 @dataclass(frozen=True)
 class _Read:
     """A picture and its place in the list of files."""
 
     place: int
     image: Picture
+    """As the file has it."""
+    prepared: Picture
+    """As the network gets it."""
 
 
 @dataclass(frozen=True)
@@ -213,22 +218,23 @@ def _collect(inputs: Sequence[Path | str]) -> list[Path]:
     return list(files)
 
 
-def _read(place: int, file: Path) -> _Read | _Unreadable:
+def _read(place: int, file: Path, prepare: Prepare) -> _Read | _Unreadable:
     try:
-        return _Read(place, read_image(file))
+        image = read_image(file)
+        return _Read(place, image, prepare(image))
     except DataError as error:
         return _Unreadable(place, str(error))
 
 
-def _read_ahead(files: Sequence[Path], workers: int) -> Iterator[_Read | _Unreadable]:
+def _read_ahead(files: Sequence[Path], workers: int, prepare: Prepare) -> Iterator[_Read | _Unreadable]:
     """Yield the pictures in order, decoding a few ahead in threads."""
     if workers == 0:
-        yield from (_read(place, file) for place, file in enumerate(files))
+        yield from (_read(place, file, prepare) for place, file in enumerate(files))
         return
     with ThreadPoolExecutor(workers, thread_name_prefix="photic-read") as pool:
         ahead: deque[Future[_Read | _Unreadable]] = deque()
         for place, file in enumerate(files):
-            ahead.append(pool.submit(_read, place, file))
+            ahead.append(pool.submit(_read, place, file, prepare))
             if len(ahead) > 2 * workers:
                 yield ahead.popleft().result()
         while ahead:
@@ -242,7 +248,7 @@ def _batches(pictures: Iterable[_Read | _Unreadable], batch_size: int) -> Iterat
         if isinstance(picture, _Unreadable):
             yield picture
         else:
-            size = picture.image.shape
+            size = picture.prepared.shape
             batch = waiting.setdefault(size, [])
             batch.append(picture)
             if len(batch) == batch_size:

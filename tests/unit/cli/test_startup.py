@@ -24,6 +24,7 @@ def imported_by(code: str) -> set[str]:
         [], ["--help"], ["--version"], ["list", "models"], ["list", "recipes"],
         ["list", "augmentations", "--json", "--schema"],
         ["list", "models", "convnext_tiny_cbam", "--schema"], ["train", "--help"], ["predict", "--help"], ["data"],
+        ["bundle", "--help"], ["info", "--help"],
         ["demo", "--help"], ["trian"],
     ],
     ids=" ".join,

@@ -14,7 +14,7 @@ from torch import Tensor
 from photic.apps.defects.layouts.table import LabelTable, Size
 from photic.apps.defects.rle import fill
 from photic.core.errors import DataError
-from photic.data.images import read_image, to_measurement
+from photic.data.images import read_image, resize_picture, to_measurement
 
 Picture = NDArray[np.uint8]
 
@@ -52,8 +52,7 @@ class PictureFiles:
                 f"{self.table.path(row)}: {picture.shape[0]}x{picture.shape[1]} pixels, but {expected[0]}x{expected[1]} when the set was"
                 " prepared; the file has changed, start again"
             )
-        if self.size is not None and picture.shape[:2] != self.size:
-            picture = resize_picture(picture, self.size)
+        picture = resize_picture(picture, self.size)
         if self.cached is not None:
             self.cached[row] = picture
         return picture
@@ -128,12 +127,6 @@ def read_masks(table: LabelTable, row: int, size: Size | None = None) -> Tensor:
             mask = fill(runs, *native)
             masks[column] = mask if wanted == native else _resize_mask(mask, wanted)
     return torch.from_numpy(masks)
-
-
-def resize_picture(picture: Picture, size: Size) -> Picture:
-    """Return a picture ``(H, W, 3)`` resized to (height, width), averaging where it shrinks."""
-    resized = Image.fromarray(picture).resize((size[1], size[0]), Image.Resampling.BILINEAR)
-    return np.asarray(resized)
 
 
 def _resize_mask(mask: NDArray[np.bool_], size: Size) -> NDArray[np.bool_]:

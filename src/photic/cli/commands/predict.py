@@ -9,7 +9,8 @@ from pathlib import Path
 from photic.cli.parser import Parser
 
 EXAMPLES = (
-    ("photic predict runs/severstal/ID strips/ -o predictions.csv", "every picture of a folder"),
+    ("photic predict model.photic strips/ -o predictions.csv", "every picture of a folder, with a bundle"),
+    ("photic predict runs/severstal/ID strips/ -o predictions.csv", "the same with the best weights of a run"),
     ("photic predict runs/severstal/ID 'line3/*.jpg' spare.png -o out.jsonl --format jsonl", "a glob and a file, one JSON object a line"),
     ("photic predict runs/severstal/ID strips/ -o out.csv --maps maps/", "with maps of what the network looked at"),
 )
@@ -17,8 +18,10 @@ EXAMPLES = (
 
 def parser() -> Parser:
     """Return the command's arguments."""
-    made = Parser("predict", "Apply the best weights of a run to pictures.", EXAMPLES, usage="RUN INPUT ... -o FILE [options]")
-    made.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
+    made = Parser(
+        "predict", "Apply a bundle, or the best weights of a run, to pictures.", EXAMPLES, usage="MODEL INPUT ... -o FILE [options]"
+    )
+    made.add_argument("model", type=Path, metavar="MODEL", help="a bundle (.photic), the folder of a run, or a checkpoint")
     made.add_argument("inputs", nargs="+", metavar="INPUT", help="file, folder or glob; - reads a list of files from standard input")
     made.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="file to write")
     made.add_argument("--format", default="csv", help="csv, jsonl, or a form of an application, such as kaggle (default: csv)")
@@ -37,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     from photic.workflows.predict import predict
 
     result = predict(
-        options.run,
+        options.model,
         options.inputs,
         options.output,
         format=options.format,

@@ -1,0 +1,83 @@
+"""What is known about a bundle, a checkpoint or a run, read without torch and without building anything."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from photic.core.container import read_header, verify_seal
+from photic.core.errors import CheckpointError, DataError
+from photic.inference.description import SUFFIXES, check_bundle, describe, is_bundle, run_name
+from photic.tracking.run import Run
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What is known about a trained model."""
+
+    kind: str
+    """``bundle``, ``checkpoint`` or ``run``."""
+    path: Path
+    """Where it lies."""
+    facts: dict[str, Any]
+    """As :func:`photic.inference.description.describe` gives them, with class names and thresholds; null where nothing is known."""
+    file: dict[str, Any] | None
+    """Size, checksum, number of tensors and of values in them; None for a run."""
+
+    @property
+    def card(self) -> str | None:
+        """The model card, Markdown; only a bundle has one."""
+        return self.facts.get("card")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON values."""
+        return {"kind": self.kind, "path": str(self.path), "file": self.file, **self.facts}
+
+
+def info(path: Path | str) -> ModelInfo:
+    """Return what is known about a trained model. A sealed file is checked as a whole.
+
+    Args:
+        path: a bundle, a checkpoint, or a run folder.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, altered, or of a newer format.
+        DataError: the folder is no run.
+    """
+    path = Path(path)
+    if path.suffix in SUFFIXES and not path.is_dir():
+        return _of_file(path)
+    try:
+        run = Run.open(path)
+    except DataError:
+        if path.is_file():
+            return _of_file(path)  # the reader says what it is
+        raise
+    config, results = run.config, run.results
+    facts = describe(config, results, run_name(run.path))
+    return ModelInfo("run", run.path, {**facts, **{key: results.get(key) for key in ("classes", "thresholds")}}, None)
+
+
+def _of_file(path: Path) -> ModelInfo:
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file")
+    header = read_header(path)
+    if header.sha256 is not None:
+        verify_seal(path, header.sha256)
+    description = header.description
+    if not isinstance(description.get("config"), Mapping):
+        raise CheckpointError(f"{path}: holds no configuration; give a bundle, or a checkpoint that Photic's training wrote")
+    file = {
+        "size_bytes": path.stat().st_size,
+        "sha256": header.sha256,
+        "num_tensors": len(header.shapes),
+        "num_values": sum(math.prod(shape) for shape in header.shapes.values()),
+    }
+    if is_bundle(description):
+        check_bundle(description, header.sha256 is not None, path)
+        return ModelInfo("bundle", path, description, file)
+    own = {key: value for key, value in description.items() if key != "config"}
+    return ModelInfo("checkpoint", path, {**describe(description["config"], {}, path.name), **own}, file)
