@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ EXAMPLES = (
     ("photic list models convnext_tiny_cbam --schema", "all options of a network"),
 )
 INTERRUPTED = 130
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 def run() -> int:
@@ -65,6 +67,12 @@ def main(arguments: Sequence[str]) -> int:
     except BrokenPipeError:  # the reader of our output (`| head`) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        place = f"{error.filename}: " if error.filename is not None else ""
+        print(f"photic: error: {place}{error.strerror}; free some space (`photic train --resume RUN` goes on with a run)", file=sys.stderr)
+        return 2
 
 
 def _dispatch(arguments: list[str]) -> int:

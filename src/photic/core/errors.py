@@ -30,6 +30,10 @@ class CheckpointError(PhoticError):
     """A checkpoint cannot be read or does not fit the network that should receive it."""
 
 
+class StorageError(PhoticError, OSError):
+    """A file cannot be written: the disk is full, read-only or somebody else's; what was at its place before is kept."""
+
+
 class BitstreamError(PhoticError):
     """A compressed file is truncated, damaged or foreign."""
 

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from photic.core.errors import StorageError
+
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
@@ -40,8 +42,12 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
 
 
 def write_text(path: Path | str, text: str) -> Path:
-    """Write text as UTF-8, whole or not at all."""
-    with atomic_path(path) as temporary:
+    """Write text as UTF-8, whole or not at all.
+
+    Raises:
+        StorageError: the file cannot be written (disk full, no permission); what was there before is unchanged.
+    """
+    with _explained(path), atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return Path(path)
 
@@ -52,9 +58,18 @@ def write_json(path: Path | str, value: Any) -> Path:
 
 
 def append_line(path: Path | str, line: str) -> None:
-    """Append one line and flush it to disk; a line cut short by a crash stays the last one and is never joined."""
+    """Append one line and flush it to disk; a line cut short by a crash stays the last one and is never joined.
+
+    Raises:
+        StorageError: the line cannot be written (disk full, no permission).
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with _explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _append(path, line)
+
+
+def _append(path: Path, line: str) -> None:
     with open(path, "ab+") as handle:
         if handle.tell() > 0:
             handle.seek(-1, os.SEEK_END)
@@ -77,6 +92,19 @@ def sha256_of(path: Path | str) -> str:
     """Return the SHA-256 of a file in hexadecimal."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+@contextmanager
+def _explained(path: Path | str) -> Iterator[None]:
+    try:
+        yield
+    except StorageError:
+        raise
+    except OSError as error:
+        raise StorageError(
+            f"{path}: cannot be written: {error.strerror or error}; what was there before is unchanged. "
+            "Free some space, or make the folder writable, then try again (`photic train --resume RUN` goes on with a run)"
+        ) from error
 
 
 def _sync_folder(folder: Path) -> None:

@@ -61,7 +61,8 @@ def check_label_table(labels: Any, classes: Sequence[str], *, require_both: bool
             if count in (0, len(table)):
                 what = "no positive sample" if count == 0 else "no negative sample: it is present in every one"
                 raise DataError(
-                    f"class '{name}': {what} among {len(table)}; a classifier needs both kinds. Add such samples or leave the class out"
+                    f"class '{name}': {what} among {len(table)}; a classifier needs both kinds. "
+                    "Add such samples, or leave the class out of the data set"
                 )
     return table
 

@@ -29,7 +29,7 @@ from typing import Any
 
 import yaml
 
-from photic.core.errors import ConfigError, DataError
+from photic.core.errors import ConfigError, DataError, StorageError
 from photic.core.files import append_line, remove_leftovers, write_json, write_text
 
 SCHEMA = 1
@@ -72,7 +72,11 @@ class Run:
                 f"config.output_dir: cannot make a run folder in {parent}: {error.strerror}; choose another output_dir"
             ) from error
         run = cls(path)
-        write_text(path / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
+        try:
+            write_text(path / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
+        except StorageError:
+            path.rmdir()
+            raise
         return run
 
     @classmethod
@@ -96,10 +100,28 @@ class Run:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The resolved configuration."""
-        content = yaml.safe_load((self.path / "config.yaml").read_text(encoding="utf-8"))
+        """The resolved configuration.
+
+        Raises:
+            ConfigError: the file is damaged.
+        """
+        path = self.path / "config.yaml"
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: no valid YAML: {' '.join(str(error).split())}; put the file back as training wrote it") from error
         if not isinstance(content, dict):
-            raise ConfigError(f"{self.path / 'config.yaml'}: expected named values")
+            raise ConfigError(f"{path}: expected named values, got {type(content).__name__}; put the file back as training wrote it")
+        return content
+
+    @property
+    def split(self) -> dict[str, list[str]]:
+        """Names of the samples of each split, as training saved them.
+
+        Raises:
+            DataError: the file is missing or damaged.
+        """
+        content: dict[str, list[str]] = _read_json(self.path / "split.json")
         return content
 
     @property
@@ -107,12 +129,12 @@ class Run:
         """What ``results.json`` says; empty before the first write.
 
         Raises:
-            DataError: the file is of a newer schema.
+            DataError: the file is damaged or of a newer schema.
         """
         path = self.path / "results.json"
         if not path.is_file():
             return {}
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content = _read_json(path)
         if content.get("schema", 0) > SCHEMA:
             raise DataError(f"{path}: written by a newer Photic (schema {content['schema']}, this one reads {SCHEMA}); upgrade photic")
         return content
@@ -178,6 +200,18 @@ def environment() -> dict[str, Any]:
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "command": Path(sys.argv[0]).name + "".join(f" {argument}" for argument in sys.argv[1:]),
     }
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}; a run that training wrote has this file") from error
+    except ValueError as error:
+        raise DataError(f"{path}: damaged, no valid JSON ({error}); put the file back as training wrote it") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: expected named values, got {type(content).__name__}; put the file back as training wrote it")
+    return content
 
 
 def _version(package: str) -> str | None:

@@ -333,12 +333,12 @@ def _check_split(table: LabelTable, indices: Indices) -> None:
             raise DataError(
                 f"the train split has {positives[column]} positives of class '{table.classes[column]}' among {len(rows)} pictures"
                 f" ({total} among all {len(table.names)}); a classifier needs both kinds to learn it. Add pictures, choose another"
-                " split or leave the class out"
+                " split (data.split_strategy, seed) or leave the class out"
             )
         if one_sided.all():
             raise DataError(
                 f"the {phase} split has one kind of picture only: each class is in all or none of its {len(rows)} pictures, so nothing can"
-                " be measured on it. Give it a larger share or add pictures"
+                " be measured on it. Give it a larger share (data.split_strategy=stratified_A_B_C) or add pictures"
             )
 
 

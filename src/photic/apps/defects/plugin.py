@@ -12,7 +12,9 @@ plugin = Plugin(
     report="photic.apps.defects.report:write_report",
     formats={"kaggle": "photic.apps.defects.submission:KaggleFormat"},
     data_commands={
-        "check": Command(summary="Read a data set and print counts, shapes, problems and a label table", target="photic.apps.defects.check:main"),
+        "check": Command(
+            summary="Read a data set and print counts, shapes, problems and a label table", target="photic.apps.defects.check:main"
+        ),
         "generate": Command(summary="Draw synthetic strips with exact masks in Kaggle layout", target="photic.apps.defects.generate:main"),
     },
 )

@@ -44,7 +44,7 @@ def parse_runs(text: str, height: int, width: int) -> Runs:
     _refuse(lengths < 1, numbers, "is shorter than 1 pixel")
     # Lengths are compared, not ends: a huge length must not slip through by overflow.
     outside = (starts > num_pixels) | (lengths > num_pixels - starts + 1)
-    _refuse(outside, numbers, f"reaches outside the picture of {height} x {width} = {num_pixels} pixels")
+    _refuse(outside, numbers, f"reaches outside the picture of {height} x {width} = {num_pixels} pixels, counted from 1 down the columns")
     follows = np.zeros(len(numbers), dtype=bool)
     follows[1:] = starts[1:] <= ends[:-1]
     _refuse(follows, numbers, "overlaps the run before it or is out of order; runs must rise")

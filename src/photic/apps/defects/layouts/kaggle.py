@@ -128,7 +128,9 @@ def _read_masks(
         column = _class_column(class_id, num_classes)
         if column is None:
             reading.problem(
-                "unknown class", f"{where}: class {class_id!r} of '{image_id}'; expected a whole number from 1 to {num_classes}"
+                "unknown class",
+                f"{where}: class {class_id!r} of '{image_id}'; expected a whole number from 1 to {num_classes}."
+                " Correct the row, or name all classes with data.classes=[...]",
             )
             continue
         if (image_id, class_id) in first_line:
@@ -159,10 +161,10 @@ def _read_masks(
             continue  # the picture's own problem is on the list
         try:
             if not text:
-                raise DataError("no runs; expected a mask, or no row where the class is absent")
+                raise DataError("no runs, expected a mask; remove the row where the class is absent")
             runs[row, column] = parse_runs(text, *size)
         except DataError as error:
-            reading.problem("bad mask", f"{where}: mask of class {class_id} on '{image_id}': {error}")
+            reading.problem("bad mask", f"{where}: mask of class {class_id} on '{image_id}': {error}. Correct or remove the row")
     if foreign:
         reading.notes.append(f"{foreign} rows of {path.name} belong to pictures that the label table does not list; they are left out")
     return runs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +15,13 @@ from numpy.typing import NDArray
 
 from photic.apps.defects.rle import Runs
 from photic.core.errors import DataError, nearest
-from photic.data.images import SUFFIXES, image_size, list_images
+from photic.data.images import SUFFIXES, image_size, list_images, read_image
 
 Labels = NDArray[np.uint8]
 Size = tuple[int, int]
 _SHOWN = 5
+_ENDINGS = {".jpg": b"\xff\xd9", ".jpeg": b"\xff\xd9", ".png": b"IEND"}
+_TAIL_BYTES = 1024
 _LONGEST_CELL = 2**31 - 1  # run-length texts exceed the 131,072 characters that Python's csv allows by default
 
 
@@ -152,6 +155,8 @@ def read_rows(path: Path, columns: Iterable[str] = ()) -> tuple[list[str], list[
 def read_sizes(root: Path, names: Sequence[str], source: Path | None = None) -> tuple[tuple[Size | None, ...], list[Problem]]:
     """Return each picture's (height, width) from its header, and a problem for each that is missing or cannot be read.
 
+    A file that does not end as its format demands is decoded, so that one cut short is found now and not hours later.
+
     Args:
         root: folder that the names are relative to.
         names: picture files.
@@ -165,6 +170,8 @@ def read_sizes(root: Path, names: Sequence[str], source: Path | None = None) -> 
             message = f"{path}: no such file, but {source} has a row for it; add the picture or remove the row"
             return Problem("label without picture", message)
         try:
+            if _looks_cut(path):
+                read_image(path)
             return image_size(path)
         except DataError as error:
             return Problem("unreadable picture", str(error))
@@ -179,6 +186,17 @@ def read_sizes(root: Path, names: Sequence[str], source: Path | None = None) -> 
         else:
             sizes.append(size)
     return tuple(sizes), problems
+
+
+def _looks_cut(path: Path) -> bool:
+    """Say whether a JPEG or PNG lacks the mark of its end; a file that is not there does not look cut."""
+    ending = _ENDINGS.get(path.suffix.lower())
+    if ending is None or not path.is_file():
+        return False
+    with path.open("rb") as handle:
+        handle.seek(0, os.SEEK_END)
+        handle.seek(max(0, handle.tell() - _TAIL_BYTES))  # cameras append padding
+        return ending not in handle.read()
 
 
 def pictures_in(folder: Path, relative_to: Path) -> list[str]:
@@ -196,7 +214,8 @@ def unlabelled_problems(root: Path, names: Iterable[str], source: Path) -> list[
     known = {root / name for name in names}
     return [
         Problem(
-            "picture without label", f"{path}: no row in {source}; add a row for it, or set unlabelled=ignore to leave such pictures out"
+            "picture without label",
+            f"{path}: no row in {source}; add a row for it, or set data.unlabelled=ignore to leave such pictures out",
         )
         for folder in sorted({path.parent for path in known})
         if folder.is_dir()

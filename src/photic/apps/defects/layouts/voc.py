@@ -61,7 +61,9 @@ def read(root: Path, classes: Sequence[str] | None = None, box_masks: bool = Fal
             problems.append(Problem("bad annotation", str(error)))
     if not ignore_unlabelled:
         problems += [
-            Problem("picture without label", f"{root / name}: no XML file of that name; add one, or set unlabelled=ignore to leave it out")
+            Problem(
+                "picture without label", f"{root / name}: no XML file of that name; add one, or set data.unlabelled=ignore to leave it out"
+            )
             for name in pictures
             if name not in matched
         ]
