@@ -1,0 +1,1 @@
+"""Pure tensor functions that losses, metrics, inference and applications share."""

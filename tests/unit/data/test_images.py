@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from photic.core.errors import DataError
-from photic.data.images import image_size, list_images, read_image, to_measurement
+from photic.data.images import image_size, list_images, read_image, resize_picture, to_measurement
 
 STRIPS = Path(__file__).resolve().parents[3].parent / "shared/data/defects/severstal"
 
@@ -161,3 +161,13 @@ def test_real_strips_are_256_by_1600() -> None:
     files = list_images(STRIPS / "train_images")
     assert {image_size(file) for file in files} == {(256, 1600)}
     assert read_image(files[0]).shape == (256, 1600, 3)
+
+
+def test_resizing_averages_where_it_shrinks_and_leaves_a_picture_of_that_size_alone(picture: np.ndarray) -> None:
+    assert resize_picture(picture, None) is picture
+    assert resize_picture(picture, (12, 20)) is picture
+    checkered = np.indices((16, 16)).sum(axis=0)[..., None].repeat(3, axis=2) % 2 * 200
+    small = resize_picture(checkered.astype(np.uint8), (4, 8))
+    assert small.shape == (4, 8, 3) and small.dtype == np.uint8
+    assert np.abs(small.astype(int) - 100).max() < 20
+    assert torch.equal(to_measurement(small), torch.from_numpy(small).permute(2, 0, 1).float() / 255)
