@@ -40,6 +40,8 @@ class Line:
     colour: str
     """``#rrggbb``."""
     dashed: bool = False
+    faint: bool = False
+    """Thin and half transparent: one of several behind a stronger line."""
     point: tuple[float, float] | None = None
     """A place on it to mark."""
 
@@ -71,15 +73,7 @@ def curves(
     figure, axes = _chart(title, x_label)
     for line in lines:
         x, y = _numbers(line.x), _numbers(line.y)
-        axes.plot(
-            x,
-            y,
-            color=line.colour,
-            linestyle="--" if line.dashed else "-",
-            marker="o" if len(x) <= 15 else None,
-            markersize=3,
-            linewidth=1.7,
-        )
+        axes.plot(x, y, marker="o" if len(x) <= 15 and not line.faint else None, markersize=3, **_stroke(line))
     if log_y:
         axes.set_yscale("log")
     if y_limits is not None:
@@ -101,17 +95,64 @@ def precision_recall(
     """
     figure, axes = _chart("Precision over recall", "recall", "precision")
     for (_, colour, curve), point in zip(curves_by_class, points, strict=True):
-        # Thresholds rise, so recall falls along the arrays; the line starts at the first picture called.
-        axes.plot(
-            np.append(curve.recall, 0.0),
-            np.append(curve.precision, curve.precision[-1]),
-            color=colour,
-            drawstyle="steps-pre",
-            linewidth=1.7,
-        )
+        _recall_steps(axes, curve.recall, curve.precision, color=colour, linewidth=1.7)
         _dot(axes, point, colour)
     _unit_square(axes)
     return _svg(figure, "Precision over recall, a line per class")
+
+
+def recall_lines(lines: Sequence[Line], *, title: str) -> Markup:
+    """Return precision over recall of several classifiers.
+
+    Args:
+        lines: recall along x, precision along y, as :class:`PrecisionRecallCurve` orders them (recall falls).
+        title: what is shown, such as the class.
+    """
+    figure, axes = _chart(title, "recall", "precision")
+    for line in lines:
+        _recall_steps(axes, _numbers(line.x), _numbers(line.y), **_stroke(line))
+    _unit_square(axes)
+    return _svg(figure, f"{title}: precision over recall")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """A value with its interval in a chart."""
+
+    value: float
+    low: float
+    high: float
+    colour: str
+    """``#rrggbb``."""
+    parts: Sequence[float] = ()
+    """Values that ``value`` is the mean of; small rings."""
+
+
+def intervals(rows: Sequence[tuple[str, Sequence[Interval]]], *, title: str, x_label: str) -> Markup:
+    """Return values with intervals around zero, a row for each name and in it a line for each of its intervals.
+
+    Args:
+        rows: from the top: name and intervals; an interval that is NaN leaves only its value.
+        title: what is shown.
+        x_label: what runs along the axis.
+    """
+    count = sum(max(1, len(items)) for _, items in rows)
+    figure, axes = _chart(title, x_label, height=0.95 + 0.17 * count + 0.13 * len(rows))
+    axes.axvline(0, color=_QUIET, linewidth=1)
+    place, ticks = 0.0, []
+    for _, items in rows:
+        ticks.append(place + (max(1, len(items)) - 1) / 2)
+        for item in items:
+            axes.plot([item.low, item.high], [place, place], color=item.colour, linewidth=3, alpha=0.45, solid_capstyle="round")
+            axes.plot(item.parts, [place] * len(item.parts), "o", markersize=3.2, markerfacecolor="none", markeredgecolor=item.colour)
+            axes.plot([item.value], [place], "D", markersize=4.5, color=item.colour)
+            place += 1
+        place += 0.75
+    axes.set_yticks(ticks, [name for name, _ in rows])
+    axes.set_ylim(place - 0.75 - 0.25, -0.75)
+    axes.grid(visible=False, axis="y")
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
+    return _svg(figure, title)
 
 
 def roc(curves_by_class: Sequence[tuple[str, str, RocCurve]], points: Sequence[tuple[float, float] | None]) -> Markup:
@@ -143,8 +184,13 @@ def reliability(curve: ReliabilityCurve) -> Markup:
     return _svg(figure, "Share of positives over probability, all classes together")
 
 
-def _chart(title: str, x_label: str, y_label: str = "") -> tuple[Figure, Axes]:
-    figure = Figure(figsize=_SIZE, layout="constrained")
+def _stroke(line: Line) -> dict[str, Any]:
+    weak: dict[str, Any] = {"linewidth": 0.9, "alpha": 0.5} if line.faint else {"linewidth": 1.7}
+    return {"color": line.colour, "linestyle": "--" if line.dashed else "-", **weak}
+
+
+def _chart(title: str, x_label: str, y_label: str = "", *, height: float | None = None) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=_SIZE if height is None else (_SIZE[0], height), layout="constrained")
     axes = figure.add_subplot()
     axes.set_title(title, loc="left", fontsize=10, fontweight="bold", color=_INK)
     axes.set_xlabel(x_label, fontsize=9, color=_QUIET)
@@ -158,6 +204,14 @@ def _chart(title: str, x_label: str, y_label: str = "") -> tuple[Figure, Axes]:
         spine.set_visible(side == "bottom")
         spine.set_color(_QUIET)
     return figure, axes
+
+
+def _recall_steps(axes: Axes, recall: np.ndarray, precision: np.ndarray, **style: Any) -> None:
+    """Draw the steps whose area is the average precision.
+
+    Thresholds rise along the arrays and recall falls: a precision holds from its recall down to the next one.
+    """
+    axes.plot(np.append(recall, 0.0), np.append(precision, precision[-1]), drawstyle="steps-post", **style)
 
 
 def _unit_square(axes: Axes) -> None:

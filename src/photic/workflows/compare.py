@@ -1,210 +1,296 @@
-"""Comparison of runs: values side by side, differences with intervals, differences of configuration."""
+"""Comparison of runs: values side by side, paired differences with intervals, settings that differ, a page."""
 
 from __future__ import annotations
 
-import csv
-import json
+import glob
 import math
-import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from photic.core.errors import DataError
-from photic.metrics.multilabel import paired_bootstrap
+from photic.core.files import write_json
+from photic.report.page import duration
+from photic.tracking.compared import METRICS, ComparedRun, Group, Spread, read_run, setting
+from photic.tracking.comparison import Comparison, compare_runs
+from photic.tracking.pairing import Difference
 from photic.tracking.run import Run
 
-# Settings that tell runs of one experiment apart without making them different experiments.
-_INCIDENTAL = ("seed", "label", "output_dir", "recipe", "experiment")
-COLUMNS = ("macro_ap", "macro_auc", "macro_f1", "micro_f1", "loss")
-
-
-@dataclass(frozen=True)
-class ComparedRun:
-    """One run as compared."""
-
-    path: Path
-    config: dict[str, Any]
-    """Resolved configuration, flattened to dotted keys."""
-    values: dict[str, float]
-    """Test values, F1 at the tuned thresholds."""
-    history: list[dict[str, Any]]
-    results: dict[str, Any]
-
-    @property
-    def name(self) -> str:
-        """Experiment and id."""
-        return f"{self.path.parent.name}/{self.path.name}"
-
-
-@dataclass(frozen=True)
-class Group:
-    """Runs that differ in nothing but their seed."""
-
-    label: str
-    """What sets this group apart."""
-    runs: list[ComparedRun]
-
-    def spread(self, column: str) -> tuple[float, float]:
-        """Return mean and sample standard deviation (NaN for a single run)."""
-        values = [run.values[column] for run in self.runs if column in run.values]
-        if not values:
-            return math.nan, math.nan
-        return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else math.nan
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A run against the first one, on the same test pictures."""
-
-    run: str
-    against: str
-    values: dict[str, dict[str, float | int]]
-    """Metric to ``value`` (this run minus the other), ``low``, ``high`` (95 %, paired bootstrap over pictures)."""
+PAGE = "comparison.html"
+_SCHEMA = 1
 
 
 @dataclass(frozen=True)
 class CompareResult:
     """What a comparison found."""
 
-    groups: list[Group]
-    settings: dict[str, list[Any]]
-    """Dotted setting to its value in each group, where they differ."""
-    differences: list[Difference]
-    not_paired: list[str] = field(default_factory=list)
-    """Why some runs could not be paired with the first."""
+    comparison: Comparison
+    """Groups of runs, their values and differences."""
+    left_out: dict[Path, str] = field(default_factory=dict)
+    """What was given and could not be compared, and why."""
     report: Path | None = None
+    """The HTML page."""
 
     def table(self) -> str:
         """Return the comparison as text."""
-        columns = [c for c in COLUMNS if any(not math.isnan(group.spread(c)[0]) for group in self.groups)]
-        width = max(10, *(len(group.label) for group in self.groups)) + 2
-        lines = [f"{'':<{width}}{'runs':>5}" + "".join(f"{column:>18}" for column in columns)]
-        for group in self.groups:
-            cells = "".join(f"{_spread(*group.spread(column)):>18}" for column in columns)
-            lines.append(f"{group.label:<{width}}{len(group.runs):>5}{cells}")
-        if self.settings:
-            lines += ["", "settings that differ"]
-            lines += [f"  {key:<36}" + "  |  ".join(_brief(value) for value in values) for key, values in self.settings.items()]
-        if self.differences:
-            lines += ["", f"against {self.differences[0].against} on the same test pictures (95 % interval, paired bootstrap)"]
-        for difference in self.differences:
-            shown = "   ".join(
-                f"{name} {v['value']:+.4f} [{v['low']:+.4f}, {v['high']:+.4f}]{'' if v['low'] <= 0 <= v['high'] else ' *'}"
-                for name, v in difference.values.items()
-            )
-            lines.append(f"  {difference.run}: {shown}")
-        lines += [f"  {reason}" for reason in self.not_paired]
-        return "\n".join(lines)
+        found = self.comparison
+        parts = [_values(found), _classes(found), _differences(found), _settings(found), _runs(found)]
+        remarks = [*found.notes, *(f"{path}: left out, {reason}" for path, reason in self.left_out.items())]
+        if remarks:
+            parts.append("notes\n" + "\n".join(f"  {remark}" for remark in remarks))
+        return "\n\n".join(part for part in parts if part)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain values that JSON can hold; undefined numbers are None."""
+        found = self.comparison
+        content = {
+            "schema": _SCHEMA,
+            "classes": found.classes,
+            "groups": [_group(group) for group in found.groups],
+            "differing_settings": found.settings,
+            "differences": [_difference(difference) for difference in found.differences],
+            "notes": found.notes,
+            "left_out": {str(path): reason for path, reason in self.left_out.items()},
+            "report": None if self.report is None else str(self.report),
+        }
+        plain: dict[str, Any] = _plain(content)
+        return plain
 
 
-def compare(runs: Sequence[Path | str], output: Path | str | None = None) -> CompareResult:
-    """Compare finished runs; the first is what the others are held against.
+def compare(
+    runs: Iterable[Path | str] | Path | str, output: Path | str | None = None, *, page: bool = True, json: Path | str | None = None
+) -> CompareResult:
+    """Compare finished runs; the first one, or its group, is what the others are held against.
+
+    Runs that differ only in their seed, or in the fold of one cross-validation, form a group: mean and sample
+    standard deviation. Groups are paired seed by seed (fold by fold) where the test pictures are the same.
 
     Args:
-        runs: run folders.
-        output: HTML page to write.
+        runs: run folders, folders of runs, or patterns such as ``runs/severstal/*``, in the order to show.
+        output: HTML page to write; ``comparison.html`` in the folder that the runs share if omitted (that of their
+            experiment or of all experiments; the current folder if they share neither).
+        page: whether to write the page.
+        json: file to write :meth:`CompareResult.to_dict` to.
 
     Raises:
-        DataError: fewer than two runs, or one has no test results.
+        DataError: fewer than two finished runs, a path that does not exist, or a damaged run.
     """
-    if len(runs) < 2:
-        raise DataError(f"compare: expected two runs or more, got {len(runs)}")
-    compared = [_read(path) for path in runs]
-    groups = _group(compared)
-    differences, reasons = _differences(compared)
-    result = CompareResult(groups, _settings(groups), differences, reasons)
-    if output is None:
-        return result
-    from photic.report.comparison import write_comparison
+    given = [runs] if isinstance(runs, str | Path) else list(runs)
+    folders, left_out = _folders(given)
+    compared: list[ComparedRun] = []
+    for folder in folders:
+        run = read_run(folder)
+        if isinstance(run, str):
+            left_out[folder] = run
+        else:
+            compared.append(run)
+    target = Path(output) if output is not None else _place(compared) / PAGE
+    for written in (target, *([Path(json)] if json is not None else [])):
+        left_out.pop(written, None)  # `runs/severstal/*` finds the page of the last time, too
+    if len(compared) < 2:
+        reasons = "".join(f"\n  {path}: {reason}" for path, reason in left_out.items())
+        raise DataError(f"compare: expected two finished runs or more, got {len(compared)}{':' if reasons else ''}{reasons}")
+    result = CompareResult(compare_runs(compared), left_out)
+    if page:
+        from photic.report.comparison import write_comparison
 
-    return CompareResult(groups, result.settings, differences, reasons, write_comparison(result, Path(output)))
-
-
-def _read(path: Path | str) -> ComparedRun:
-    run = Run.open(path)
-    results = run.results
-    test = results.get("test")
-    if not test:
-        raise DataError(f"{run.path}: has no test results (status {results.get('status', 'unknown')}); let it finish: photic train --resume {run.path}")
-    report = test["at_tuned"]
-    values = {f"{place}_{name}": report[place].get(name) for place in ("macro", "micro") for name in ("ap", "auc", "precision", "recall", "f1")}
-    values["loss"] = test["loss"]
-    finite = {name: float(value) for name, value in values.items() if value is not None}
-    return ComparedRun(run.path, dict(_flat(run.config)), finite, results.get("history", []), results)
-
-
-def _flat(value: Any, place: str = "") -> list[tuple[str, Any]]:
-    if isinstance(value, Mapping) and value:
-        return [pair for key, item in value.items() for pair in _flat(item, f"{place}.{key}" if place else str(key))]
-    return [(place, value)]
+        result = CompareResult(result.comparison, left_out, write_comparison(result.comparison, target, left_out))
+    if json is not None:
+        write_json(json, result.to_dict())
+    return result
 
 
-def _group(runs: list[ComparedRun]) -> list[Group]:
-    alike: dict[str, list[ComparedRun]] = {}
-    for run in runs:
-        essential = {key: value for key, value in run.config.items() if key.split(".")[0] not in _INCIDENTAL}
-        alike.setdefault(json.dumps(essential, sort_keys=True, default=str), []).append(run)
-    members = list(alike.values())
-    differing = _differing([group[0].config for group in members])
-    groups = []
-    for runs_of_group in members:
-        names = [key for key in differing if key.endswith(".name") or len(differing) <= 3][:3]
-        words = [f"{key.removesuffix('.name')}={_brief(runs_of_group[0].config.get(key))}" for key in names]
-        groups.append(Group(", ".join(words) or runs_of_group[0].name, runs_of_group))
-    return groups
+def _folders(given: Sequence[Path | str]) -> tuple[list[Path], dict[Path, str]]:
+    """Return the run folders that paths, folders of runs and patterns stand for, each once, and what stands for none."""
+    found: dict[Path, Path] = {}
+    left_out: dict[Path, str] = {}
+    for path in (path for one in given for path in _expanded(one)):
+        below = sorted(file.parent for file in path.rglob("config.yaml") if (file.parent / "checkpoints").is_dir())
+        if not below:
+            try:
+                below = [Run.open(path).path]  # a file in a run folder stands for the run
+            except DataError:
+                left_out[path] = "not a run" if path.is_file() else "holds no run"
+        for folder in below:
+            found.setdefault(folder.resolve(), folder)
+    return list(found.values()), left_out
 
 
-def _differing(configs: list[dict[str, Any]]) -> list[str]:
-    keys = dict.fromkeys(key for config in configs for key in config)
-    return [k for k in keys if k.split(".")[0] not in _INCIDENTAL and any(c.get(k) != configs[0].get(k) for c in configs)]
+def _expanded(given: Path | str) -> list[Path]:
+    path = Path(given)
+    if path.exists():
+        return [path]
+    matches = sorted(glob.glob(str(given)))  # noqa: PTH207 - patterns may be absolute
+    if not matches:
+        raise DataError(f"{given}: does not exist; give run folders, a folder of runs, or a pattern such as runs/severstal/*")
+    return [Path(match) for match in matches]
 
 
-def _settings(groups: list[Group]) -> dict[str, list[Any]]:
-    configs = [group.runs[0].config for group in groups]
-    return {key: [config.get(key) for config in configs] for key in _differing(configs)}
+def _place(runs: Sequence[ComparedRun]) -> Path:
+    for level in (0, 1):
+        places = {run.path.resolve().parents[level] for run in runs}
+        if len(places) == 1:
+            return runs[0].path.parents[level] if len(runs[0].path.parents) > level else places.pop()
+    return Path()
 
 
-def _differences(runs: list[ComparedRun]) -> tuple[list[Difference], list[str]]:
-    differences, reasons = [], []
-    first = _predictions(runs[0].path)
-    for run in runs[1:]:
-        other = _predictions(run.path)
-        if first[0] != other[0] or not np.array_equal(first[2], other[2]):
-            reasons.append(f"{run.name}: tested on other pictures than {runs[0].name}, so there is no paired difference")
-            continue
-        values = paired_bootstrap(
-            first[1],
-            other[1],
-            first[2],
-            first_thresholds=runs[0].results["thresholds"],
-            second_thresholds=run.results["thresholds"],
-        )
-        differences.append(Difference(run.name, runs[0].name, values))
-    return differences, reasons
+# --- text --------------------------------------------------------------------------------------------
 
 
-def _predictions(run: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
-    path = run / "predictions" / "test.csv"
-    if not path.is_file():
-        raise DataError(f"{path}: missing; run `photic train --resume {run}` to test the run again")
-    with open(path, newline="", encoding="utf-8") as handle:
-        rows = list(csv.DictReader(handle))
-    columns = list(rows[0])
-    probabilities = np.array([[float(row[c]) for c in columns if c.startswith("probability:")] for row in rows])
-    labels = np.array([[int(row[c]) for c in columns if c.startswith("label:")] for row in rows])
-    return [row["file"] for row in rows], probabilities, labels
+def _values(found: Comparison) -> str:
+    rows = [["", "runs", *(METRICS[name] for name in found.metrics)]]
+    for group in found.groups:
+        rows.append([group.label, str(len(group.runs)), *(_spread(group.spread(name)) for name in found.metrics)])
+        if group.pooled:
+            rows.append(["  folds pooled", "", *(_spread(group.pooled[name]) if name in group.pooled else "" for name in found.metrics)])
+        if len(group.runs) > 1:
+            rows += [[f"  {run.member}", "", *(_number(run.values[name]) for name in found.metrics)] for run in group.runs]
+    spread = "; mean ± standard deviation over runs" if any(len(group.runs) > 1 for group in found.groups) else ""
+    return f"test values (F1 at the thresholds tuned on validation{spread})\n{_aligned(rows)}"
 
 
-def _spread(mean: float, deviation: float) -> str:
-    if math.isnan(mean):
+def _classes(found: Comparison) -> str:
+    rows = [["", *found.classes]]
+    for group in found.groups:
+        rows.append([group.label, *(_spread(group.spread(f"ap/{name}")) for name in found.classes)])
+        if group.pooled:
+            rows.append(
+                [
+                    "  folds pooled",
+                    *(_spread(group.pooled[f"ap/{name}"]) if f"ap/{name}" in group.pooled else "n/a" for name in found.classes),
+                ]
+            )
+    return f"average precision by class\n{_aligned(rows)}"
+
+
+def _differences(found: Comparison) -> str:
+    if not found.differences:
+        return ""
+    names = ("macro_ap", "macro_f1")
+    rows = [["", "pictures", *(METRICS[name] for name in names)]]
+    for difference in found.differences:
+        rows.append([difference.group.label, str(difference.num_pictures), *(_interval(difference.values[name]) for name in names)])
+        if len(difference.pairs) > 1:
+            rows += [
+                [
+                    f"  {_partners(pair.first, pair.second)}",
+                    str(len(pair.first.predictions.names)),
+                    *(_interval(pair.values[name]) for name in names),
+                ]
+                for pair in difference.pairs
+            ]
+    several = any(len(difference.pairs) > 1 for difference in found.differences)
+    explanation = "  * 0 lies outside the 95 % interval: paired bootstrap over the test pictures, for the networks as they were trained"
+    if several:
+        explanation += ";\n    how much another seed would change them shows in the single rows"
+    return f"difference from {found.groups[0].label}, on the same test pictures\n{_aligned(rows)}\n{explanation}"
+
+
+def _settings(found: Comparison) -> str:
+    if not found.settings:
+        return ""
+    rows = [["", *(group.label for group in found.groups)]]
+    rows += [
+        [key, *(_brief(setting(group.settings[key])) if key in group.settings else "-" for group in found.groups)] for key in found.settings
+    ]
+    return f"settings that differ\n{_aligned(rows, left=True)}"
+
+
+def _runs(found: Comparison) -> str:
+    rows = [["", "best epoch", "of", "time", "parameters", "trained", "memory"]]
+    paths = [""]
+    for group in found.groups:
+        for run in group.runs:
+            facts = run.facts
+            rows.append([
+                f"{group.label}, {run.member}",
+                *(_amount(facts[name], "g") for name in ("best_epoch", "epochs")),
+                _time(facts["wall_seconds"]),
+                *(_amount(facts[name], ",.0f") for name in ("parameters", "trainable")),
+                f"{_amount(facts['peak_memory_mb'], ',.0f')} MB",
+            ])  # fmt: skip
+            paths.append(str(run.path))
+    lines = _aligned(rows).splitlines()
+    return "runs\n" + "\n".join(f"{line}  {path}".rstrip() for line, path in zip(lines, paths, strict=True))
+
+
+def _partners(first: ComparedRun, second: ComparedRun) -> str:
+    return second.member if first.key == second.key else f"{second.member} against {first.member}"
+
+
+def _aligned(rows: Sequence[Sequence[str]], *, left: bool = False) -> str:
+    """Return rows of cells in columns, numbers to the right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.ljust(width) if left or i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append(("  " + "   ".join(cells)).rstrip())
+    return "\n".join(lines)
+
+
+def _spread(spread: Spread) -> str:
+    return _number(spread.mean) + ("" if math.isnan(spread.deviation) else f" ± {spread.deviation:.4f}")
+
+
+def _number(value: float) -> str:
+    return "n/a" if math.isnan(value) else f"{value:.4f}"
+
+
+def _amount(value: float, form: str) -> str:
+    return "n/a" if math.isnan(value) else format(value, form)
+
+
+def _time(seconds: float) -> str:
+    return "n/a" if math.isnan(seconds) else f"{seconds:.1f} s" if seconds < 10 else duration(seconds)
+
+
+def _interval(entry: dict[str, float | int]) -> str:
+    value, low, high = (float(entry[name]) for name in ("value", "low", "high"))
+    if math.isnan(value):
         return "n/a"
-    return f"{mean:.4f}" + ("" if math.isnan(deviation) else f" ± {deviation:.4f}")
+    if math.isnan(low):
+        return f"{value:+.4f} [n/a]  "
+    return f"{value:+.4f} [{low:+.4f}, {high:+.4f}] {' ' if low <= 0 <= high else '*'}"
 
 
-def _brief(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 30 else text[:27] + "..."
+def _brief(text: str) -> str:
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+# --- plain values ------------------------------------------------------------------------------------
+
+
+def _group(group: Group) -> dict[str, Any]:
+    names = dict.fromkeys(name for run in group.runs for name in run.values)
+    return {
+        "label": group.label,
+        "settings": group.settings,
+        "values": {name: _spread_values(group.spread(name)) for name in names},
+        "pooled": {name: _spread_values(spread) for name, spread in group.pooled.items()},
+        "runs": [{"path": str(run.path), "seed": run.key[0], "fold": run.key[1], "values": run.values, **run.facts} for run in group.runs],
+    }
+
+
+def _difference(difference: Difference) -> dict[str, Any]:
+    return {
+        "group": difference.group.label,
+        "against": difference.against.label,
+        "num_pictures": difference.num_pictures,
+        "values": difference.values,
+        "pairs": [{"run": str(pair.second.path), "against": str(pair.first.path), "values": pair.values} for pair in difference.pairs],
+    }
+
+
+def _spread_values(spread: Spread) -> dict[str, float | int]:
+    return {"mean": spread.mean, "deviation": spread.deviation, "count": spread.count}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else value

@@ -8,15 +8,19 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from sklearn.metrics import average_precision_score
 
 from photic.functional.palette import class_colour
 from photic.metrics.ranking import precision_recall_curve, reliability_curve, roc_curve
 from photic.report import figures
-from photic.report.figures import Line
+from photic.report.figures import Interval, Line
 
 rng = np.random.default_rng(0)
 LABELS = rng.random(200) < 0.3
 PROBABILITIES = np.clip(0.5 * LABELS + rng.random(200) * 0.6, 0, 1)
+
+NO_INTERVAL = Interval(value=0.1, low=float("nan"), high=float("nan"), colour="#d55e00")
 
 
 def charts() -> dict[str, str]:
@@ -27,6 +31,14 @@ def charts() -> dict[str, str]:
     return {
         "curves": figures.curves([Line(label="loss", x=x, y=np.exp(-x), colour="#0072b2")], title="Loss <1>", mark_x=3.0, log_y=True),
         "precision_recall": figures.precision_recall(pr, [(0.5, 0.8), None]),
+        "recall_lines": figures.recall_lines(
+            [Line(label="a", x=curve.recall, y=curve.precision, colour=colour, faint=True) for _, colour, curve in pr], title="pits & co"
+        ),
+        "intervals": figures.intervals(
+            [("macro AP", [Interval(value=0.1, low=-0.1, high=0.2, colour="#0072b2", parts=[0.0, 0.2])]), ("pits & co", [NO_INTERVAL])],
+            title="Differences",
+            x_label="difference",
+        ),
         "roc": figures.roc(roc, [(0.1, 0.9), (float("nan"), 0.5)]),
         "reliability": figures.reliability(reliability_curve(PROBABILITIES, LABELS, 10)),
     }
@@ -80,3 +92,11 @@ def test_pyplot_stays_untouched() -> None:
     before = "matplotlib.pyplot" in sys.modules
     charts()
     assert ("matplotlib.pyplot" in sys.modules) == before
+
+
+def test_the_area_under_the_steps_of_precision_over_recall_is_the_average_precision() -> None:
+    axes = Figure().add_subplot()
+    curve = precision_recall_curve(PROBABILITIES, LABELS)
+    figures._recall_steps(axes, curve.recall, curve.precision)
+    x, y = axes.lines[0].get_path().vertices.T
+    assert np.trapezoid(y, x) == pytest.approx(-average_precision_score(LABELS, PROBABILITIES))  # recall falls along the line
