@@ -126,7 +126,7 @@ def test_settings_train(small_config, overrides: dict) -> None:
     if "training.early_stopping_patience" in overrides:
         assert "did not improve" in result.results["stopped"]
     if overrides.get("loss.alpha") == "dynamic":
-        assert len(result.results["loss_state"]["alpha"]) == 4
+        assert len(result.results["loss_state"]["alpha_per_class"]) == 4
 
 
 def test_augmentation_touches_only_the_training_split(small_config) -> None:

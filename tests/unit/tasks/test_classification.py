@@ -34,7 +34,7 @@ def test_dynamic_alpha_comes_from_the_whole_training_split() -> None:
     task, data = built({"loss.name": "focal", "loss.alpha": "dynamic"})
     labels = data.labels["train"]
     expected = 1 - torch.tensor(labels.sum(axis=0) / len(labels))
-    torch.testing.assert_close(task.criterion.alpha.double(), expected.double(), atol=1e-6, rtol=0)
+    torch.testing.assert_close(task.criterion.alpha_per_class.double(), expected.double(), atol=1e-6, rtol=0)
 
 
 def test_cached_features_give_the_graphs_logits_and_train_only_the_head() -> None:
