@@ -270,6 +270,13 @@ def test_a_repeat_of_a_seed_is_shown_apart_since_it_says_nothing_about_spread(sh
     assert len(result.comparison.differences[0].pairs) == 1
 
 
+def test_times_of_different_machines_are_marked_as_such(shelf: Shelf) -> None:
+    runs = [shelf.run(), shelf.run(seed=1)]
+    assert "times" not in notes(compare(runs, page=False))
+    Run(runs[1]).save_results(environment={"cpu_threads": 8})
+    assert "their times cannot be compared" in notes(compare(runs, page=False))
+
+
 def test_losses_are_side_by_side_only_where_they_are_the_same_loss(shelf: Shelf) -> None:
     bce, wide, focal = shelf.run(), shelf.run(model__width=8), shelf.run(loss="focal")
     assert "loss" in compare([bce, wide], page=False).comparison.metrics

@@ -133,7 +133,6 @@ class _ComparisonPage:
             *(Column(title=METRICS[name]) for name in names),
             Column(title="Best epoch", hint="by the monitored validation value"),
             Column(title="Time", hint="wall time of training, mean"),
-            Column(title="Parameters"),
         ]
         rows: list[list[Any]] = []
         for position, group in enumerate(self.found.groups):
@@ -143,11 +142,10 @@ class _ComparisonPage:
                 *(_cell(group.spread(name)) for name in names),
                 number(group.spread("best_epoch").mean, 1).removesuffix(".0"),
                 _time(group.spread("wall_seconds").mean),
-                _count(group.spread("parameters").mean),
             ])  # fmt: skip
             if group.pooled:
                 pooled = [_cell(group.pooled[name]) if name in group.pooled else "" for name in names]
-                rows.append([Cell(text="", note="folds pooled"), "", *pooled, "", "", ""])
+                rows.append([Cell(text="", note="folds pooled"), "", *pooled, "", ""])
         section.add(page.table(columns, rows))
         if any(group.pooled for group in self.found.groups):
             section.add(
@@ -226,7 +224,7 @@ class _ComparisonPage:
                 "Paired bootstrap: both networks are measured on the same 1000 resamples of the test pictures, so what makes a picture "
                 "hard for both cancels out. The interval tells how far the choice of pictures moves the difference between these networks. "
                 + (
-                    "How far another seed would move it shows in the single pairs."
+                    "How far another training would move it shows in the single pairs."
                     if several
                     else "How far another seed would move it is not in it: train each setting with several seeds to see that."
                 )
@@ -277,10 +275,10 @@ class _ComparisonPage:
         columns = [
             Column(title="", number=False),
             Column(title="Run", number=False),
-            *(Column(title=METRICS[name]) for name in self.found.metrics),
+            *(Column(title=METRICS[name]) for name in ("macro_ap", "macro_f1")),
             Column(title="Best epoch"),
-            Column(title="Epochs"),
             Column(title="Time"),
+            Column(title="Parameters"),
             Column(title="Memory"),
         ]
         rows: list[list[Any]] = []
@@ -290,10 +288,10 @@ class _ComparisonPage:
                 rows.append([
                     Cell(text=_breakable(group.label), note=run.member, colour=self.strokes[position][0]),
                     self._link(run),
-                    *(number(run.values[name]) for name in self.found.metrics),
-                    _count(facts["best_epoch"]),
-                    _count(facts["epochs"]),
+                    *(number(run.values[name], 4) for name in ("macro_ap", "macro_f1")),
+                    Cell(text=_count(facts["best_epoch"]), note=f"of {_count(facts['epochs'])}"),
                     _time(facts["wall_seconds"]),
+                    _count(facts["parameters"]),
                     "–" if math.isnan(facts["peak_memory_mb"]) else f"{facts['peak_memory_mb']:,.0f} MB",
                 ])  # fmt: skip
         section.add(page.table(columns, rows))

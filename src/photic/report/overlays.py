@@ -31,8 +31,7 @@ def training(groups: Sequence[Group], strokes: Sequence[Stroke]) -> list[Markup]
     for part, key, title in _CURVES:
         lines = [line for group, stroke in zip(groups, strokes, strict=True) for line in epochs(group, stroke, part, key)]
         if lines:
-            limits = None if key == "loss" else (-0.02, 1.04)
-            charts.append(page.figure(figures.curves(lines, title=title, y_limits=limits)))
+            charts.append(page.figure(figures.curves(lines, title=title)))
     return charts
 
 

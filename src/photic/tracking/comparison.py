@@ -63,6 +63,9 @@ def compare_runs(runs: Sequence[ComparedRun]) -> Comparison:
         for label, group, one in zip(labels, members, described, strict=True)
     ]
     notes += _undefined(groups)
+    machines = {tuple((run.results.get("environment") or {}).get(key) for key in ("platform", "gpu", "cpu_threads")) for run in runs}
+    if len(machines) > 1:
+        notes.append("the runs were made on different machines or with different numbers of threads: their times cannot be compared")
     differences = []
     for group in groups[1:]:
         difference, remarks = hold_against(group, groups[0])

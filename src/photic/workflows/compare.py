@@ -183,7 +183,7 @@ def _differences(found: Comparison) -> str:
     several = any(len(difference.pairs) > 1 for difference in found.differences)
     explanation = "  * 0 lies outside the 95 % interval: paired bootstrap over the test pictures, for the networks as they were trained"
     if several:
-        explanation += ";\n    how much another seed would change them shows in the single rows"
+        explanation += ";\n    how much another training would change them shows in the single rows"
     return f"difference from {found.groups[0].label}, on the same test pictures\n{_aligned(rows)}\n{explanation}"
 
 
