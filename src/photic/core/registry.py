@@ -1,42 +1,37 @@
-"""Registries: one per kind of component, filled where the component is defined.
-
-Looking a name up imports only the file that registers it (found through :mod:`photic.core.index`),
-so choosing a small network does not import every other one.
-"""
+"""Registries: one per kind of component, filled where the component is defined."""
 
 from __future__ import annotations
 
 import dataclasses
-import fnmatch
 import importlib
 import inspect
 import typing
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from photic.core import index
-from photic.core.errors import ConfigError, UnknownNameError, nearest
+from photic.core.catalogue import Catalogue, catalogue_of, kinds
+from photic.core.errors import ConfigError
 from photic.core.schema import Config
+
+__all__ = ["Registry", "kinds", "lazy_attributes", "registry_of"]
 
 T = TypeVar("T")
 
 
 class Registry:
-    """The components of one kind, by name.
+    """The components of one kind, by name: registers them, lists them, builds them.
 
     Args:
-        kind: plural name, as on the command line (``photic list models``).
-        singular: how one is called in messages (``model``).
+        catalogue: the table of names.
     """
 
-    def __init__(self, kind: str, singular: str) -> None:
-        self.kind = kind
-        self.singular = singular
-        self._classes: dict[str, type[Config]] = {}
-        self._places: dict[str, str] = {}
-        self._runtime: dict[str, index.Entry] = {}
-        setattr(self, f"list_{kind}", self.names)  # the spelling users know: `get_registry().list_models()`
+    def __init__(self, catalogue: Catalogue) -> None:
+        self.catalogue = catalogue
+        self.kind = catalogue.kind
+        self.singular = catalogue.singular
+        setattr(self, f"list_{self.kind}", self.names)  # the spelling users know: `get_registry().list_models()`
 
     def register(self, name: str, cls: type[T] | None = None, *, description: str | None = None, aliases: tuple[str, ...] = ()) -> Any:
         """Register a config class, as a decorator or by call; a plain class gets a config made from its signature.
@@ -56,35 +51,23 @@ class Registry:
 
     def _add(self, name: str, cls: type[T], description: str | None, aliases: tuple[str, ...]) -> type[T]:
         config = cls if issubclass(cls, Config) else _config_from_signature(self.kind, name, cls)
-        for spelling in (name, *aliases):
-            self._refuse_duplicate(spelling, cls)
+        doc = inspect.getdoc(cls) or ""
+        entry = index.Entry(
+            kind=self.kind, name=name, aliases=aliases, summary=description or index.first_line(doc), module=cls.__module__,
+            qualname=cls.__qualname__, file=Path(inspect.getfile(cls)), line=0, source=index.source_of(doc),
+        )  # fmt: skip
+        self.catalogue.add(entry, config)
         config.registry_kind = self.kind
         config.registry_name = name
-        for spelling in (name, *aliases):
-            self._classes[spelling] = config
-            self._places[spelling] = _place(cls)
-        if name not in index.entries(self.kind):
-            doc = inspect.getdoc(cls) or ""
-            self._runtime[name] = index.Entry(
-                kind=self.kind, name=name, aliases=aliases, summary=description or index.first_line(doc), module=cls.__module__,
-                qualname=cls.__qualname__, file=Path(inspect.getfile(cls)), line=0, source=index.source_of(doc),
-            )  # fmt: skip
         return cls
 
-    def _refuse_duplicate(self, name: str, cls: type) -> None:
-        indexed = index.entries(self.kind).get(name)
-        taken = self._places.get(name) or (f"{indexed.module}.{indexed.qualname}" if indexed else None)
-        if taken not in (None, _place(cls)):
-            raise ConfigError(f"{self.kind}: the name '{name}' is taken by {taken}; choose another name for {_place(cls)}")
-
     def entries(self, pattern: str = "*") -> list[index.Entry]:
-        """Return the catalogue entries whose name matches a pattern such as ``convnext*``, without importing them."""
-        known = {name: entry for name, entry in index.entries(self.kind).items() if name == entry.name} | self._runtime
-        return [known[name] for name in sorted(known) if fnmatch.fnmatchcase(name, pattern)]
+        """Return the entries whose name matches a pattern such as ``convnext*``, without importing them."""
+        return self.catalogue.entries(pattern)
 
     def names(self, pattern: str = "*") -> list[str]:
         """Return the names that match a pattern."""
-        return [entry.name for entry in self.entries(pattern)]
+        return self.catalogue.names(pattern)
 
     def config_class(self, name: str, path: str | None = None) -> type[Config]:
         """Return the config class registered under a name or synonym.
@@ -92,15 +75,7 @@ class Registry:
         Raises:
             UnknownNameError: there is none; the message offers the nearest names.
         """
-        if name not in self._classes:
-            entry = index.entries(self.kind).get(name)
-            if entry is None:
-                names = self.names()
-                where = f"{path}: " if path else ""
-                known = f"(`photic list {self.kind}` shows all: {', '.join(names)})"
-                raise UnknownNameError(f"{where}unknown {self.singular} '{name}'{nearest(name, names)} {known}")
-            importlib.import_module(entry.module)
-        return self._classes[name]
+        return cast("type[Config]", self.catalogue.config_class(name, path))
 
     def configure(self, name: str, /, **fields: Any) -> Config:
         """Return the config of a component, its fields checked."""
@@ -115,11 +90,7 @@ class Registry:
         return config.build(*args)  # type: ignore[attr-defined]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._classes or name in index.entries(self.kind)
-
-
-def _place(cls: type) -> str:
-    return f"{cls.__module__}.{cls.__qualname__}"
+        return name in self.catalogue
 
 
 def _config_from_signature(kind: str, name: str, cls: type) -> type[Config]:
@@ -162,14 +133,14 @@ def _config_from_signature(kind: str, name: str, cls: type) -> type[Config]:
     return made
 
 
-models = Registry("models", "model")
-losses = Registry("losses", "loss")
-metrics = Registry("metrics", "metric")
-augmentations = Registry("augmentations", "augmentation")
-datasets = Registry("datasets", "dataset")
-tasks = Registry("tasks", "task")
-optimizers = Registry("optimizers", "optimizer")
-schedules = Registry("schedules", "schedule")
+models = Registry(catalogue_of("models"))
+losses = Registry(catalogue_of("losses"))
+metrics = Registry(catalogue_of("metrics"))
+augmentations = Registry(catalogue_of("augmentations"))
+datasets = Registry(catalogue_of("datasets"))
+tasks = Registry(catalogue_of("tasks"))
+optimizers = Registry(catalogue_of("optimizers"))
+schedules = Registry(catalogue_of("schedules"))
 
 _REGISTRIES = {r.kind: r for r in (models, losses, metrics, augmentations, datasets, tasks, optimizers, schedules)}
 
@@ -180,14 +151,7 @@ def registry_of(kind: str) -> Registry:
     Raises:
         UnknownNameError: there is no such kind.
     """
-    if kind not in _REGISTRIES:
-        raise UnknownNameError(f"unknown kind '{kind}'{nearest(kind, _REGISTRIES)} (kinds: {', '.join(_REGISTRIES)})")
-    return _REGISTRIES[kind]
-
-
-def kinds() -> list[str]:
-    """Return the kinds of components."""
-    return list(_REGISTRIES)
+    return _REGISTRIES[catalogue_of(kind).kind]
 
 
 def lazy_attributes(package: str, homes: dict[str, str]) -> Callable[[str], Any]:

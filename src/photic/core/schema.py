@@ -26,6 +26,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, Union
 
+from photic.core.catalogue import catalogue_of
 from photic.core.errors import ConfigError, nearest
 
 C = TypeVar("C", bound="Config")
@@ -244,19 +245,17 @@ def _convert_config(value: Any, base: type[Config], path: str, registered: Regis
         return value
     if registered is None:
         return from_dict(base, value, path)
-    from photic.core.registry import registry_of
-
-    registry = registry_of(registered.kind)
+    catalogue = catalogue_of(registered.kind)
     if isinstance(value, str):
         value = {"name": value}
     if not isinstance(value, Mapping):
         raise ConfigError(f"{path}: expected the name and fields of one of {registered.kind}, got {_shown(value)}")
     if "name" not in value:
-        raise ConfigError(f"{path}: missing 'name'; set {path.removeprefix('config.')}.name to one of: {', '.join(registry.names())}")
+        raise ConfigError(f"{path}: missing 'name'; set {path.removeprefix('config.')}.name to one of: {', '.join(catalogue.names())}")
     name = value["name"]
     if not isinstance(name, str):
         raise ConfigError(f"{path}.name: expected a name, got {_shown(name)}")
-    config_class = registry.config_class(name, path=f"{path}.name")
+    config_class = catalogue.config_class(name, path=f"{path}.name")
     if not issubclass(config_class, base):
         raise ConfigError(f"{path}.name: '{name}' is a {config_class.__name__}, expected a {base.__name__}")
     return from_dict(config_class, value, path)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from photic.core.catalogue import Catalogue
 from photic.core.errors import ConfigError, UnknownNameError
 from photic.core.registry import Registry, kinds, registry_of, schedules
 from photic.core.schema import Config
@@ -16,7 +17,7 @@ from photic.core.schema import Config
 
 @pytest.fixture
 def registry() -> Iterator[Registry]:
-    yield Registry("gadgets", "gadget")
+    yield Registry(Catalogue("gadgets", "gadget"))
 
 
 def test_decorated_config_builds_by_name(registry: Registry) -> None:

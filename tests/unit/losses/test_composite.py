@@ -103,8 +103,8 @@ class SquareLoss(BaseLoss):
 
 def test_a_plain_class_registered_at_run_time_is_weighted_once_too(batch, monkeypatch):
     registry = get_registry()
-    monkeypatch.setattr(registry, "_classes", dict(registry._classes))
-    monkeypatch.setattr(registry, "_runtime", dict(registry._runtime))
+    monkeypatch.setattr(registry.catalogue, "classes", dict(registry.catalogue.classes))
+    monkeypatch.setattr(registry.catalogue, "added", dict(registry.catalogue.added))
     registry.register("square", SquareLoss, description="Mean square")
     expected = (batch[0] - batch[1]).square().mean()
     torch.testing.assert_close(registry.get("square", scale=2.0, weight=3.0)(*batch), 6 * expected)
