@@ -80,7 +80,8 @@ def test_predict_writes_a_line_for_each_picture(workplace: Path, capsys: pytest.
 
 def test_compare_shows_both_runs(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", *map(str, runs_in(workplace))]) == 0
-    assert "ap" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "macro AP" in printed and "seed 0" in printed and "seed 1" in printed
 
 
 def test_a_finished_run_goes_on_with_more_epochs(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
