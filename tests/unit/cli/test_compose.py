@@ -198,7 +198,7 @@ def test_nothing_to_train_lists_the_recipes() -> None:
         (["loss.name=bce_with_logits", "loss.gamma=1"], r"config.loss: unknown field 'gamma'"),
         (["training.num_epochs=1.5"], r"config.training.num_epochs: expected int, got 1.5"),
         (["model=convnext_tiny_cbm"], r"config.model.name: unknown model 'convnext_tiny_cbm'; did you mean 'convnext_tiny_cbam'"),
-        (["recipe=seversal"], r"unknown recipe 'seversal'; did you mean 'severstal'\?"),
+        (["recipe=seversal"], r"unknown recipe 'seversal'; did you mean 'severstal'"),
         (["data.augment.rotatoin.degrees=3"], r"unknown augmentation 'rotatoin'; did you mean 'rotation'\?"),
         (["seed.x=3"], r"config.seed: expected int"),
     ],
