@@ -220,6 +220,7 @@ def test_ctrl_c_ends_cleanly_and_the_run_can_be_resumed(tmp_path: Path) -> None:
             process.send_signal(signal.SIGINT)
             break
     rest = process.stdout.read()
+    process.stdout.close()
     assert process.wait(timeout=60) == 130, rest
     assert "resume" in rest
     assert "Traceback" not in rest

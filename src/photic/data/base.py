@@ -53,7 +53,7 @@ class DataConfig(Config):
     """Base of every dataset's config: how samples are loaded."""
 
     batch_size: Annotated[int, Range(ge=1)] = 4
-    """Samples per training batch."""
+    """Samples per training batch of each process."""
     eval_batch_size: Annotated[int | None, Range(ge=1)] = None
     """Samples per validation and test batch; null is the training batch size."""
     num_workers: Annotated[int, Range(ge=0)] = 0

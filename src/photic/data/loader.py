@@ -7,6 +7,7 @@ number of worker processes, and is the same to the bit. torch's own ``DataLoader
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -26,10 +27,11 @@ Batch = dict[str, Any]
 
 @dataclass(frozen=True)
 class _Request:
-    """A batch to fetch: its number (None in evaluation) and (position, draw) of every sample."""
+    """A batch to fetch: its number (None in evaluation), (position, draw) of every sample, and how many at the end only fill it up."""
 
     number: int | None
     samples: tuple[tuple[int, int], ...]
+    filled: int = 0
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class _Fetcher(Dataset):
             return _Failure(error)
         if request.number is not None:
             batch["number"] = request.number
+        if request.filled:
+            batch["filled"] = request.filled
         return batch
 
 
@@ -79,7 +83,8 @@ class _Order:
             missing = -len(chosen) % self.world_size
             chosen = np.concatenate([chosen, np.resize(order, missing)])
             places = range(self.rank, len(chosen), self.world_size)
-            yield _Request(number, tuple((int(chosen[place]), number * self.global_size + place) for place in places))
+            filled = int(self.rank >= self.world_size - missing)
+            yield _Request(number, tuple((int(chosen[place]), number * self.global_size + place) for place in places), filled)
             number += 1
 
     def _permutation(self, epoch: int) -> np.ndarray:
@@ -97,7 +102,8 @@ class ExactLoader:
 
     With several ranks a global batch has ``batch_size x world_size`` samples, of which rank ``r`` takes every
     ``world_size``-th: two processes with half the batch see what one would. If an epoch's last batch does not divide
-    among the ranks, it is filled up with the epoch's first samples.
+    among the ranks, it is filled up with the epoch's first samples; where a rank's share ends with one of those, its batch
+    says ``filled`` = 1, so that it need not be counted twice.
 
     Args:
         samples: what to load.
@@ -239,6 +245,7 @@ def _fetch(samples: SampleSet, requests: Any, *, num_workers: int, pin_memory: b
         sampler=requests,
         collate_fn=_as_it_is,
         num_workers=num_workers,
+        worker_init_fn=_stand_apart if num_workers else None,
         pin_memory=pin_memory,
         generator=generator,  # spares the global one; nothing of ours draws from it
     )
@@ -246,6 +253,12 @@ def _fetch(samples: SampleSet, requests: Any, *, num_workers: int, pin_memory: b
         # Python 3.12 warns of every fork beside threads; torch keeps its workers to one thread for that reason.
         warnings.filterwarnings("ignore", message=r".*use of fork\(\) may lead to deadlocks.*", category=DeprecationWarning)
         return iter(loader)
+
+
+def _stand_apart(worker: int) -> None:
+    """Leave the process group: Ctrl-C in a terminal, and torchrun when it stops, signal all of it, and training still needs its workers."""
+    if os.name == "posix":
+        os.setpgid(0, 0)
 
 
 def _as_it_is(batch: Any) -> Any:

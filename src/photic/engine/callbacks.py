@@ -1,11 +1,9 @@
-"""What happens around the steps: validation's consequences, checkpoints, logs, interruption."""
+"""What happens around the steps: validation's consequences, checkpoints, logs."""
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
 import lightning
@@ -20,29 +18,34 @@ from photic.tracking.run import Run
 class Recorder(Callback):
     """Writes the run: history, metrics, TensorBoard, checkpoints; decides what is best and when to stop.
 
+    Where several processes train, each decides, all alike, and the first one writes.
+
     Args:
         run: the folder.
         description: what goes into every checkpoint beside weights and state.
+        stream: settings of the stream of batches, which a resumed run must have too.
         on_progress: called with the module and ``train``, ``val`` or ``validated``.
     """
 
-    def __init__(self, run: Run, description: dict[str, Any], on_progress: Callable[[EngineModule, str], None]) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
+    def __init__(
+        self, run: Run, description: dict[str, Any], stream: dict[str, Any], on_progress: Callable[[EngineModule, str], None]
+    ) -> None:
         self.run = run
         self.description = description
+        self.stream = stream
         self.on_progress = on_progress
-        self.interruption = Interruption()
-        self._writer_class = SummaryWriter
-        self._writer: SummaryWriter | None = None
+        self._writer: Any = None
         self._started = 0.0
         self._seconds_before = 0.0
 
     def on_train_start(self, trainer: lightning.Trainer, module: EngineModule) -> None:  # type: ignore[override]
         """Open the logs at the present step."""
         self._started, self._seconds_before = time.monotonic(), module.state.seconds
-        self._writer = self._writer_class(str(self.run.path / "tensorboard"), purge_step=module.state.steps)
-        self.interruption.__enter__()
+        module.interruption.renew()
+        if module.processes.is_first:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(self.run.path / "tensorboard"), purge_step=module.state.steps)
 
     def on_train_batch_end(  # type: ignore[override]
         self, trainer: lightning.Trainer, module: EngineModule, outputs: Any, batch: Any, batch_idx: int
@@ -60,7 +63,7 @@ class Recorder(Callback):
         if state.batches == plan.next_validation(state.batches - 1):
             return  # validation follows at once and saves what it finds
         every = module.config.checkpoint_every_steps
-        if self.interruption.requested:
+        if module.stop_requested:
             self.save(trainer, module)
             raise RunInterrupted(f"{self.run.path}: stopped at step {state.steps} of {plan.num_steps}")
         if every is not None and state.steps % every == 0:
@@ -98,20 +101,25 @@ class Recorder(Callback):
         if better:
             self.save(trainer, module, "best")
         self.save(trainer, module)
-        self.run.save_results(history=state.history, best=state.best)
+        if module.processes.is_first:
+            self.run.save_results(history=state.history, best=state.best)
         self.on_progress(module, "validated")
         if state.finished is not None:
             trainer.should_stop = True
-        elif self.interruption.requested:
+        elif module.stop_requested:
             raise RunInterrupted(f"{self.run.path}: stopped after validation at step {state.steps} of {plan.num_steps}")
 
     def save(self, trainer: lightning.Trainer, module: EngineModule, name: str = "last") -> None:
         """Write a checkpoint; ``best`` holds weights only, ``last`` everything needed to go on."""
+        if not module.processes.is_first:
+            return
         state: dict[str, Any] = {}
         if name == "last":
             module.state.seconds = self._seconds_before + time.monotonic() - self._started
             state = {
                 "training": module.state.state_dict(),
+                "stream": self.stream,
+                "num_processes": module.processes.num_processes,
                 "optimizer": trainer.optimizers[0].state_dict(),
                 "schedule": module.schedule.state_dict(),
                 "precision": trainer.precision_plugin.state_dict(),
@@ -129,40 +137,13 @@ class Recorder(Callback):
         )
 
     def close(self) -> None:
-        """Close the logs and give the signals back."""
+        """Close the logs."""
         if self._writer is not None:
             self._writer.close()
-        self.interruption.__exit__()
 
     def _log(self, step: int, epoch: float, values: dict[str, float]) -> None:
+        if self._writer is None:
+            return
         self.run.log(step=step, epoch=round(epoch, 6), **values)
-        if self._writer is not None:
-            for name, value in values.items():
-                self._writer.add_scalar(name, value, step)
-
-
-class Interruption:
-    """Turns the first Ctrl-C or SIGTERM into a request to stop at the next safe place; a second Ctrl-C stops at once."""
-
-    def __init__(self) -> None:
-        self.requested = False
-        self._previous: dict[int, Any] = {}
-
-    def __enter__(self) -> Interruption:
-        try:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous[number] = signal.signal(number, self._request)
-        except ValueError:  # not the main thread: signals are somebody else's business there
-            self._previous.clear()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-        self._previous.clear()
-
-    def _request(self, number: int, frame: FrameType | None) -> None:
-        if self.requested and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.requested = True
-        print("\nStopping after this step; the run can be resumed. Press Ctrl-C again to stop at once.", flush=True)
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)

@@ -47,8 +47,11 @@ class TrainerConfig(Config):
     """Kind of device; auto takes a GPU if there is one."""
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
     """Number format of the forward pass; auto is bf16-mixed on a GPU that has it, else 32-true."""
+    strategy: Literal["auto", "ddp"] = "auto"
+    """How processes that `torchrun` started train together: ddp averages their gradients (DistributedDataParallel); auto is ddp
+    where there are several. data.batch_size is that of each process: two with half the batch train like one with the whole."""
     num_threads: Annotated[int | None, Range(ge=1)] = None
-    """CPU threads of torch; null leaves torch's choice."""
+    """CPU threads of torch in each process; null leaves torch's choice, or shares the cores among the processes on a machine."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

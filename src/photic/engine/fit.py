@@ -7,22 +7,28 @@ positions are ours (:mod:`photic.engine.state`), which is what makes resuming ex
 
 from __future__ import annotations
 
+import inspect
 import logging
 import math
+import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import lightning
 import torch
+from lightning.pytorch.strategies import DDPStrategy
+from torch.nn.parallel import DistributedDataParallel
 
 from photic.core.checkpoint import load_weights, read_checkpoint
-from photic.core.errors import CheckpointError, DataError
-from photic.data.base import DataConfig, PreparedData
+from photic.core.errors import CheckpointError, ConfigError, DataError
+from photic.data.base import DataConfig, PreparedData, SampleSet
 from photic.data.loader import ExactLoader, evaluation_batches
 from photic.engine.callbacks import Recorder
 from photic.engine.config import TrainerConfig, TrainingConfig
+from photic.engine.interruption import Interruption
 from photic.engine.module import EngineModule
+from photic.engine.processes import Processes, device_of
 from photic.engine.progress import Progress
 from photic.engine.state import Plan, TrainingState
 from photic.optim.optimizers import OptimizerConfig
@@ -43,10 +49,11 @@ def fit(
     trainer: TrainerConfig,
     seed: int,
     description: dict[str, Any],
+    processes: Processes,
     resume: bool = False,
     quiet: bool = False,
 ) -> TrainingState:
-    """Train, writing checkpoints and logs into the run.
+    """Train, writing checkpoints and logs into the run (by the first process, where there are several).
 
     Args:
         task: what is trained; its weights are changed in place.
@@ -59,6 +66,7 @@ def fit(
         trainer: where.
         seed: of order, augmentation and dropout.
         description: what goes into every checkpoint beside weights and state.
+        processes: those that train together; every one of them calls this.
         resume: go on from the run's last checkpoint.
         quiet: no progress display.
 
@@ -69,6 +77,7 @@ def fit(
         RunInterrupted: training was asked to stop; the run can be resumed.
         TrainingError: a loss or gradient turned non-finite.
         CheckpointError: the checkpoint to resume from is unusable, or none can be written.
+        ConfigError: another number of processes resumes than was interrupted.
     """
     for phase in ("train", "val"):
         if not len(data.splits[phase]):
@@ -79,6 +88,8 @@ def fit(
         seed=seed,
         num_workers=data_config.num_workers,
         drop_last=data_config.drop_last,
+        rank=processes.rank,
+        world_size=processes.num_processes,
     )
     plan = Plan(
         batches_per_epoch=loader.batches_per_epoch,
@@ -89,28 +100,48 @@ def fit(
     )
     if training.channels_last:
         task = task.to(memory_format=torch.channels_last)
-    module = EngineModule(task, config=training, optimizer=optimizer, schedule=schedule, plan=plan, seed=seed)
-    progress = Progress(plan, quiet=quiet)
-    recorder = Recorder(run, description, progress.update)
+    interruption = Interruption(launched=not processes.is_alone)
+    module = EngineModule(
+        task,
+        config=training,
+        optimizer=optimizer,
+        schedule=schedule,
+        plan=plan,
+        seed=seed,
+        processes=processes,
+        interruption=interruption,
+    )
+    progress = Progress(plan, quiet=quiet or not processes.is_first)
+    stream = {name: value for name, value in loader.state_dict().items() if name != "position"}
+    recorder = Recorder(run, description, stream, progress.update)
     restored = _Restore(run) if resume else None
     if restored is not None:
         restored.counters(module)
-        loader.load_state_dict({"position": module.state.batches})
+        loader.load_state_dict({**restored.saved.state["stream"], "position": module.state.batches})
         if module.state.finished is not None and module.state.batches < plan.num_batches and not module.state.finished.startswith("all"):
             return module.state
         module.state.finished = None
         if module.state.batches >= plan.num_batches:
             module.state.finished = "all steps done"
             return module.state
-    engine = _trainer(trainer, training, [recorder, *([restored.callback] if restored else [])])
-    try:
-        with progress, warnings.catch_warnings():
-            # Lightning 2.6 calls torch's tree functions by names that torch 2.15 calls deprecated.
-            warnings.filterwarnings("ignore", message=r".*LeafSpec.*is deprecated.*")
-            engine.fit(module, _Segments(loader, plan, module.state), _Validation(data, data_config))
-    finally:
-        recorder.close()
-        loader.close()
+    engine = _trainer(trainer, training, processes, [recorder, *([restored.callback] if restored else [])])
+    validation = _Validation(data.splits["val"], data_config, processes)
+    with interruption:
+        try:
+            with progress, warnings.catch_warnings():
+                # Lightning 2.6 calls torch's tree functions by names that torch 2.15 calls deprecated.
+                warnings.filterwarnings("ignore", message=r".*LeafSpec.*is deprecated.*")
+                engine.fit(module, _Segments(loader, plan, module.state), validation)
+        except BaseException as error:
+            # Lightning leaves by SystemExit where it was interrupted, which would tell the caller nothing.
+            meant = KeyboardInterrupt() if isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt) else error
+            found = processes.cause(meant)
+            if found is error:
+                raise
+            raise found from error
+        finally:
+            recorder.close()
+            loader.close()
     return module.state
 
 
@@ -132,18 +163,41 @@ class _Segments:
 
 
 class _Validation:
-    """One ordered pass over the validation split per iteration."""
+    """One ordered pass over the validation split per iteration.
 
-    def __init__(self, data: PreparedData, config: DataConfig) -> None:
-        self._samples = data.splits["val"]
-        self._batch_size = config.eval_batch_size or config.batch_size
-        self._num_workers = config.num_workers
+    Of several processes each takes every so many-th batch. All take equally many: where there are not enough, a process
+    repeats the last one, marked ``spare``, which does not count.
+    """
+
+    def __init__(self, samples: SampleSet, config: DataConfig, processes: Processes) -> None:
+        size = config.eval_batch_size or config.batch_size
+        num_batches = math.ceil(len(samples) / size)
+        numbers = range(processes.rank, processes.num_processes * math.ceil(num_batches / processes.num_processes), processes.num_processes)
+        self._last_is_spare = numbers[-1] >= num_batches
+        if not processes.is_alone:
+            starts = [min(number, num_batches - 1) * size for number in numbers]
+            samples = _Chosen(samples, [position for start in starts for position in range(start, min(start + size, len(samples)))])
+        self._batches = evaluation_batches(samples, size, config.num_workers)
 
     def __len__(self) -> int:
-        return math.ceil(len(self._samples) / self._batch_size)
+        return len(self._batches)
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(evaluation_batches(self._samples, self._batch_size, self._num_workers))
+        for number, batch in enumerate(self._batches, 1):
+            yield {**batch, "spare": True} if self._last_is_spare and number == len(self) else batch
+
+
+class _Chosen:
+    """Some samples of a set, in a given order."""
+
+    def __init__(self, samples: SampleSet, positions: Sequence[int]) -> None:
+        self._samples, self._positions = samples, positions
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def sample(self, position: int, draw: int) -> dict[str, Any]:
+        return self._samples.sample(self._positions[position], draw)
 
 
 class _Restore:
@@ -152,11 +206,15 @@ class _Restore:
     def __init__(self, run: Run) -> None:
         self.path = run.checkpoint("last")
         self.saved = read_checkpoint(self.path)
-        if "training" not in self.saved.state:
+        if not {"training", "stream"} <= self.saved.state.keys():
             raise CheckpointError(f"{self.path}: holds no training state to resume from")
         self.callback = _RestoreOptimizer(self)
 
     def counters(self, module: EngineModule) -> None:
+        before, now = self.saved.state["num_processes"], module.processes.num_processes
+        if before != now:
+            start = "without torchrun" if before == 1 else f"with `torchrun --nproc-per-node {before} -m photic train --resume ...`"
+            raise ConfigError(f"{self.path}: written by {before} training processes, now there are {now}; resume {start}")
         load_weights(module.task, self.saved.weights, self.path)
         module.state.load_state_dict(self.saved.state["training"])
         module.schedule.load_state_dict(self.saved.state["schedule"])
@@ -177,18 +235,28 @@ class _RestoreOptimizer(lightning.Callback):
         trainer.precision_plugin.load_state_dict(self.restore.saved.state["precision"])
 
 
-def _trainer(config: TrainerConfig, training: TrainingConfig, callbacks: list[Any]) -> lightning.Trainer:
+def _trainer(config: TrainerConfig, training: TrainingConfig, processes: Processes, callbacks: list[Any]) -> lightning.Trainer:
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
+    elif not processes.is_alone:  # torchrun leaves each process a single thread, however many cores there are
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes.num_local))
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     gpu = config.accelerator in ("auto", "gpu") and torch.cuda.is_available()
     automatic = "bf16-mixed" if gpu and torch.cuda.is_bf16_supported() else "32-true"
+    together: dict[str, Any] = {"accelerator": config.accelerator, "devices": 1}
+    if not processes.is_alone:
+        # Batch statistics are agreed on once a step, by all; DDP would copy the first process's before every forward pass.
+        known = inspect.signature(DistributedDataParallel).parameters
+        copying = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # its name before torch 2.15
+        options: dict[str, Any] = {"gradient_as_bucket_view": True, copying: False}
+        strategy = DDPStrategy(**options)
+        device = "gpu" if device_of(config) == "cuda" else "cpu"
+        together = {"accelerator": device, "devices": processes.num_local, "num_nodes": processes.num_nodes, "strategy": strategy}
     with warnings.catch_warnings():
         # Choosing the CPU although a GPU is there is the user's decision, and 32-true is no mistake either.
         warnings.filterwarnings("ignore", message=r".*available but not used.*")
         return lightning.Trainer(
-            accelerator=config.accelerator,
-            devices=1,
+            **together,
             precision=automatic if config.precision == "auto" else config.precision,  # type: ignore[arg-type]
             max_epochs=-1,  # the plan decides when training ends
             accumulate_grad_batches=training.gradient_accumulation,

@@ -10,16 +10,19 @@ import lightning
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
+from torch.nn.modules.batchnorm import _NormBase
 
 from photic.core.errors import ConfigError, TrainingError
 from photic.core.seeding import seed_global_generators
 from photic.engine.config import TrainingConfig
+from photic.engine.interruption import Interruption
+from photic.engine.processes import Processes
 from photic.engine.state import Plan, TrainingState
 from photic.metrics.base import Metric
 from photic.optim.ema import WeightAverage
 from photic.optim.optimizers import OptimizerConfig
 from photic.optim.schedules import ScheduleConfig
-from photic.tasks.base import StepResult, Task
+from photic.tasks.base import Phase, StepResult, Task
 
 
 class EngineModule(lightning.LightningModule):
@@ -32,10 +35,21 @@ class EngineModule(lightning.LightningModule):
         schedule: how the learning rate changes.
         plan: the course in numbers.
         seed: of everything random inside the network.
+        processes: those that train together.
+        interruption: what asks to stop; all processes stop where one is asked.
     """
 
     def __init__(
-        self, task: Task, *, config: TrainingConfig, optimizer: OptimizerConfig, schedule: ScheduleConfig, plan: Plan, seed: int
+        self,
+        task: Task,
+        *,
+        config: TrainingConfig,
+        optimizer: OptimizerConfig,
+        schedule: ScheduleConfig,
+        plan: Plan,
+        seed: int,
+        processes: Processes,
+        interruption: Interruption,
     ) -> None:
         super().__init__()
         self.task = task
@@ -43,6 +57,10 @@ class EngineModule(lightning.LightningModule):
         self.optimizer_config = optimizer
         self.plan = plan
         self.seed = seed
+        self.processes = processes
+        self.interruption = interruption
+        self.stop_requested = False
+        """Whether any process has been asked to stop, as of the last training batch or validation."""
         self.schedule = schedule.build(plan.steps_per_epoch, plan.num_steps)
         self.average = WeightAverage(task, config.ema_decay) if config.ema_decay is not None else None
         self.state = TrainingState()
@@ -61,6 +79,9 @@ class EngineModule(lightning.LightningModule):
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Move a batch, with channels last where asked."""
+        filled = batch.get("filled", 0)
+        if filled and len(batch["index"]) > filled:  # one sample must stay, or there would be nothing to run; it counts nothing
+            batch = {name: value[:-filled] if isinstance(value, Tensor | list) else value for name, value in batch.items()} | {"filled": 0}
         moved: Any = super().transfer_batch_to_device(batch, device, dataloader_idx)
         measurement = moved["measurement"]
         if self.config.channels_last and measurement.ndim == 4:
@@ -72,11 +93,30 @@ class EngineModule(lightning.LightningModule):
         seed_global_generators(self.seed, "train-step", self.state.batches, self.global_rank)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """Run the task's step; a non-finite loss ends training before it can touch the weights."""
+        """Run the task's step; a non-finite loss in any process ends training before it can touch the weights."""
         result = self.task.step(batch, "train")
-        self.last_terms = _finite_terms(result, batch, self.state.batches)
-        self.state.add(self.last_terms, len(result.target))
-        return result.loss
+        values = _named(result)
+        num_samples = len(result.target) - batch.get("filled", 0)
+        problem = None if _all_finite(values) else _describe(result, values, batch, self.state.batches, "train")
+        if self.processes.is_alone:
+            if problem is not None:
+                raise TrainingError(problem)
+            self.stop_requested = self.interruption.requested
+            self.last_terms = values
+            self.state.add(values, num_samples)
+            return result.loss
+        shares = [value * num_samples for value in values.values()]
+        *sums, stops, problems, total = self.processes.sums([*shares, self.interruption.requested, problem is not None, num_samples])
+        if problems:
+            everyones = self.processes.gather_everywhere(problem)
+            rank, message = next((rank, text) for rank, text in enumerate(everyones) if text is not None)
+            raise TrainingError(f"rank {rank} of {self.processes.num_processes} processes: {message}")
+        self.stop_requested = stops > 0
+        self.last_terms = {name: value / total for name, value in zip(values, sums, strict=True)}
+        self.state.add(self.last_terms, round(total))
+        # DistributedDataParallel will divide by the number of processes; a mean over all samples weighs each process by its own.
+        share = num_samples * self.processes.num_processes / total
+        return result.loss if share == 1 else result.loss * share
 
     def optimizer_step(
         self,
@@ -91,6 +131,8 @@ class EngineModule(lightning.LightningModule):
             group["lr"] = group["base_lr"] * factor
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         self.state.steps += 1
+        if not self.processes.is_alone:
+            self.processes.average(_batch_statistics(self.task))
         if self.average is not None:
             self.average.update()
 
@@ -116,9 +158,19 @@ class EngineModule(lightning.LightningModule):
         self._validation = _Pass(self.task.make_metrics())
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        """Take a validation batch in."""
+        """Take a validation batch in; weights that give no number end training before they are saved."""
         assert self._validation is not None
-        self._validation.add(self.task.step(batch, "val"))
+        result = self.task.step(batch, "val")
+        values = _named(result)
+        if not _all_finite(values):
+            raise TrainingError(_describe(result, values, batch, self.state.batches, "val"))
+        if self.processes.is_alone:
+            self._validation.add(values, result.prediction, result.target)
+            return
+        found = None if batch.get("spare") else (values, result.prediction.cpu(), result.target.cpu())
+        for part in self.processes.gather(found):
+            if part is not None:
+                self._validation.add(*part)
 
     def on_validation_epoch_end(self) -> None:
         """Put the training weights back. Not in ``on_validation_end``: there, callbacks (which save) come first."""
@@ -126,9 +178,11 @@ class EngineModule(lightning.LightningModule):
             self.average.swap()
 
     def validation_values(self) -> dict[str, float]:
-        """Return loss, terms and metrics of the validation just made."""
+        """Return loss, terms and metrics of the validation just made; the first process has the predictions and computes for all."""
         assert self._validation is not None
-        return self._validation.values()
+        values = self.processes.broadcast(self._validation.values() if self.processes.is_first else {})
+        self.stop_requested = self.processes.sums([self.interruption.requested])[0] > 0
+        return values
 
     def learning_rate(self) -> float:
         """Return the factor-scaled highest learning rate of the coming step."""
@@ -143,13 +197,13 @@ class _Pass:
         self.sums: dict[str, float] = {}
         self.samples = 0
 
-    def add(self, result: StepResult) -> None:
-        num_samples = len(result.target)
-        for name, value in _named(result).items():
+    def add(self, values: dict[str, float], prediction: Tensor, target: Tensor) -> None:
+        num_samples = len(target)
+        for name, value in values.items():
             self.sums[name] = self.sums.get(name, 0.0) + value * num_samples
         self.samples += num_samples
         for metric in self.metrics.values():
-            metric.update(result.prediction, result.target)
+            metric.update(prediction, target)
 
     def values(self) -> dict[str, float]:
         values = {name: total / max(1, self.samples) for name, total in self.sums.items()}
@@ -159,22 +213,34 @@ class _Pass:
 
 
 def _named(result: StepResult) -> dict[str, float]:
-    terms = {name: float(value.detach()) for name, value in result.terms.items()} if len(result.terms) > 1 else {}
-    return {"loss": float(result.loss.detach()), **terms}
+    """Return loss and terms as numbers; one transfer from the device for all of them."""
+    terms = result.terms if len(result.terms) > 1 else {}
+    if not terms:
+        return {"loss": float(result.loss.detach())}
+    values = torch.stack([result.loss.detach().float(), *(value.detach().float() for value in terms.values())]).tolist()
+    return dict(zip(["loss", *terms], values, strict=True))
 
 
-def _finite_terms(result: StepResult, batch: Any, number: int) -> dict[str, float]:
-    values = _named(result)
-    if all(math.isfinite(value) for value in values.values()):
-        return values
+def _all_finite(values: dict[str, float]) -> bool:
+    return all(map(math.isfinite, values.values()))
+
+
+def _describe(result: StepResult, values: dict[str, float], batch: Any, number: int, phase: Phase) -> str:
+    """Say which term of the loss turned non-finite, and where."""
     parts = {name: float(value.detach()) for name, value in result.terms.items()}
     name, value = next(((n, v) for n, v in parts.items() if not math.isfinite(v)), ("loss", values["loss"]))
     rows = batch["index"].tolist() if isinstance(batch.get("index"), Tensor) else []
     measurement = batch.get("measurement")
     clean = not isinstance(measurement, Tensor) or bool(torch.isfinite(measurement).all())
     cause = "" if clean else "; the batch itself holds non-finite values, check the data"
-    raise TrainingError(
-        f"loss term '{name}' turned {value} at batch {number} (samples {rows}){cause}. "
-        "Training stopped before the weights were touched; the last good checkpoint is kept. "
+    stopped = "Training stopped before the weights were touched" if phase == "train" else "That was in validation; training stopped"
+    return (
+        f"loss term '{name}' turned {value} at batch {number} (samples {rows}){cause}. {stopped}; the last good checkpoint is kept. "
         "Lower optimizer.lr, clip gradients (training.gradient_clip_norm=1.0) or use trainer.precision=32-true, then resume"
     )
+
+
+def _batch_statistics(task: Task) -> list[Tensor]:
+    """Return the running statistics that training batches change: each process sees other batches, and all must keep the same."""
+    layers = [m for m in task.modules() if isinstance(m, _NormBase) and m.training and m.running_mean is not None]
+    return [statistic for layer in layers for statistic in (layer.running_mean, layer.running_var) if statistic is not None]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import resource
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from photic.core.files import write_json, write_text
 from photic.core.plugins import installed_plugins, load_reference
 from photic.core.seeding import seed_global_generators
 from photic.data.base import PHASES, PreparedData
+from photic.engine.processes import Processes, processes
 from photic.inference.passes import run_pass
 from photic.tasks.base import Task
 from photic.tracking.run import Run, environment
@@ -63,6 +64,8 @@ class TrainResult:
 def train(config: TrainConfig, *, quiet: bool = False) -> TrainResult:
     """Train, test the best checkpoint, write the report.
 
+    Started in several processes by ``torchrun``, all train together, the first one writes the run, and all return the same.
+
     Args:
         config: everything the run depends on.
         quiet: no progress display.
@@ -77,13 +80,15 @@ def train(config: TrainConfig, *, quiet: bool = False) -> TrainResult:
         >>> import photic
         >>> result = photic.train(photic.recipe("quick_strips", {"training.num_epochs": 1}))  # doctest: +SKIP
     """
-    data = config.data.prepare(config.seed)
-    task = _build(config, data)
-    run = Run.create(config.to_dict())
-    with run.writing():
-        write_json(run.path / "split.json", {phase: list(names) for phase, names in data.names.items()})
-        run.save_results(status="running", error=None, **_facts(config, data, task))
-        return _run(config, data, task, run, resume_from=None, quiet=quiet)
+    with processes(config.trainer) as group:
+        data = _prepare(config, group)
+        task = _build(config, data)
+        run = Run(group.broadcast(Run.create(config.to_dict()).path if group.is_first else Path()))
+        with _held(run, group):
+            if group.is_first:
+                write_json(run.path / "split.json", _split_of(data))
+                run.save_results(status="running", error=None, **_facts(config, data, task, group))
+            return _run(config, data, task, run, group, resuming=False, quiet=quiet)
 
 
 def resume(path: Path | str, overrides: Mapping[str, Any] | None = None, *, quiet: bool = False) -> TrainResult:
@@ -101,19 +106,50 @@ def resume(path: Path | str, overrides: Mapping[str, Any] | None = None, *, quie
     """
     run = Run.open(path)
     config = TrainConfig.from_dict(merge(run.config, _allowed(overrides or {})))
+    with processes(config.trainer) as group:
+        data = _prepare(config, group)
+        _refuse_other_data(run, data)
+        task = _build(config, data)
+        with _held(run, group):
+            return _run(config, data, task, run, group, resuming=run.checkpoint("last").is_file(), quiet=quiet)
+
+
+def _prepare(config: TrainConfig, group: Processes) -> PreparedData:
+    """Read and split the data, in every process."""
     data = config.data.prepare(config.seed)
-    split = json.loads((run.path / "split.json").read_text(encoding="utf-8"))
+    own = (data.fingerprint, _split_of(data))
+    theirs = group.broadcast(own)
+    if theirs != own:
+        raise DataError(
+            f"these are not the data that the first process reads (fingerprint {own[0][:12]}, "
+            f"there {theirs[0][:12]}); all machines need the same files"
+        )
+    return data
+
+
+def _split_of(data: PreparedData) -> dict[str, list[str]]:
+    return {phase: list(names) for phase, names in data.names.items()}
+
+
+@contextmanager
+def _held(run: Run, group: Processes) -> Iterator[None]:
+    """Hold the run for writing, in the process that writes it."""
+    if not group.is_first:
+        yield
+        return
+    with run.writing():
+        yield
+
+
+def _refuse_other_data(run: Run, data: PreparedData) -> None:
+    split = run.split
     fingerprint = run.results.get("data", {}).get("fingerprint")
-    if {phase: list(names) for phase, names in data.names.items()} != split or data.fingerprint != fingerprint:
+    if _split_of(data) != split or data.fingerprint != fingerprint:
         raise DataError(
             f"{run.path}: the data are not those this run was started with "
             f"(fingerprint {data.fingerprint[:12]}, then {str(fingerprint)[:12]}); "
             "resume with the same files, or start a new run"
         )
-    task = _build(config, data)
-    with run.writing():
-        last = run.checkpoint("last")
-        return _run(config, data, task, run, resume_from=last if last.is_file() else None, quiet=quiet)
 
 
 def _build(config: TrainConfig, data: PreparedData) -> Task:
@@ -121,10 +157,14 @@ def _build(config: TrainConfig, data: PreparedData) -> Task:
     return config.task.build(config.model, config.loss, data)
 
 
-def _run(config: TrainConfig, data: PreparedData, task: Task, run: Run, *, resume_from: Path | None, quiet: bool) -> TrainResult:
+def _run(config: TrainConfig, data: PreparedData, task: Task, run: Run, group: Processes, *, resuming: bool, quiet: bool) -> TrainResult:
     from photic.engine.fit import fit
 
-    run.save_results(status="running", error=None)
+    def note(**changes: Any) -> None:
+        if group.is_first:
+            run.save_results(**changes)
+
+    note(status="running", error=None)
     description = {"config": config.to_dict()}
     try:
         state = fit(
@@ -138,22 +178,26 @@ def _run(config: TrainConfig, data: PreparedData, task: Task, run: Run, *, resum
             trainer=config.trainer,
             seed=config.seed,
             description=description,
-            resume=resume_from is not None,
+            processes=group,
+            resume=resuming,
             quiet=quiet,
         )
+        best = {**state.best, "monitor": config.training.monitor} if state.best is not None else None
+        note(history=state.history, best=best, stopped=state.finished, wall_seconds=round(state.seconds, 3), peak_memory_mb=_peak_mb())
+        if group.is_first:
+            conclude(run, task, data, config)
     except (RunInterrupted, KeyboardInterrupt):
-        run.save_results(status="interrupted", error="stopped by the user or the system")
+        note(status="interrupted", error="stopped by the user or the system")
         raise
     except Exception as error:
-        run.save_results(status="failed", error=f"{type(error).__name__}: {error}")
+        cause = group.cause(error)
+        note(status="failed", error=f"{type(cause).__name__}: {cause}")
         raise
-    best = {**state.best, "monitor": config.training.monitor} if state.best is not None else None
-    run.save_results(
-        history=state.history, best=best, stopped=state.finished, wall_seconds=round(state.seconds, 3), peak_memory_mb=_peak_mb()
-    )
-    conclude(run, task, data, config)
-    results = run.save_results(status="completed", finished=time.strftime("%Y-%m-%dT%H:%M:%S%z"))
-    return TrainResult(run.path, results, write_report(run, config))
+    result = None
+    if group.is_first:
+        results = run.save_results(status="completed", finished=time.strftime("%Y-%m-%dT%H:%M:%S%z"))
+        result = TrainResult(run.path, results, write_report(run, config))
+    return cast("TrainResult", group.broadcast(result))
 
 
 def conclude(run: Run, task: Task, data: PreparedData, config: TrainConfig) -> None:
@@ -203,7 +247,7 @@ def write_report(run: Run, config: TrainConfig) -> Path | None:
     return None
 
 
-def _facts(config: TrainConfig, data: PreparedData, task: Task) -> dict[str, Any]:
+def _facts(config: TrainConfig, data: PreparedData, task: Task, group: Processes) -> dict[str, Any]:
     parameters = list(task.network.parameters())  # type: ignore[union-attr]
     root = getattr(config.data, "root", None)
     state = {name: value.tolist() for name, value in task.criterion.named_buffers() if value.numel() <= 1000}
@@ -220,7 +264,7 @@ def _facts(config: TrainConfig, data: PreparedData, task: Task) -> dict[str, Any
             "notes": list(data.notes),
         },
         "loss_state": state,
-        "environment": environment(),
+        "environment": {**environment(), "num_processes": group.num_processes},
         "parameters": {"total": sum(p.numel() for p in parameters), "trainable": sum(p.numel() for p in parameters if p.requires_grad)},
     }
 

@@ -248,7 +248,9 @@ def test_ranks_share_what_one_process_would_see(world_size: int) -> None:
 def test_a_last_global_batch_is_filled_by_wrapping_around() -> None:
     loaders = [ExactLoader(Numbers(5), batch_size=2, seed=0, shuffle=False, rank=rank, world_size=2) for rank in (0, 1)]
     assert [loader.batches_per_epoch for loader in loaders] == [2, 2]
-    assert [[batch["index"].tolist() for batch in take(loader, 2)] for loader in loaders] == [[[100, 102], [104]], [[101, 103], [100]]]
+    batches = [take(loader, 2) for loader in loaders]
+    assert [[batch["index"].tolist() for batch in part] for part in batches] == [[[100, 102], [104]], [[101, 103], [100]]]
+    assert [[batch.get("filled", 0) for batch in part] for part in batches] == [[0, 0], [0, 1]]
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
