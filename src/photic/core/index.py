@@ -59,10 +59,14 @@ class Entry:
     line: int
     source: str
     """The paper or origin named under ``Source:`` in the docstring; empty if none is."""
+    given: tuple[FieldInfo, ...] | None = None
+    """The fields of a component that was registered at run time and that the sources do not show."""
 
     def fields(self) -> list[FieldInfo]:
         """Return the config's fields, inherited ones first, read from the sources."""
-        return list(_class_fields(self.file, self.module, self.qualname).values())
+        if self.given is not None:
+            return list(self.given)
+        return list(_class_fields(_find_class(self.file, self.module, self.qualname)).values())
 
 
 @cache
@@ -95,7 +99,7 @@ def class_fields(module: str, qualname: str) -> list[FieldInfo]:
     file = _module_file(module)
     if file is None:
         raise PhoticError(f"module '{module}' cannot be found; is it installed in this environment?")
-    return list(_base_fields(_parse(file), file, module, qualname).values())
+    return list(_class_fields(_find_class(file, module, qualname)).values())
 
 
 def _scan(package: str, kind: str) -> Iterator[Entry]:
@@ -151,34 +155,93 @@ def _parse(file: Path) -> ast.Module:
     return ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
 
 
-def _class_fields(file: Path, module: str, name: str) -> dict[str, FieldInfo]:
-    tree = _parse(file)
-    node = next((n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == name), None)
-    if node is None:
+@dataclass(frozen=True)
+class _Class:
+    """A class in the sources."""
+
+    file: Path
+    module: str
+    node: ast.ClassDef
+
+    def bases(self) -> list[_Class]:
+        """Return the base classes whose sources are known, in the order written."""
+        found = (_find_class(self.file, self.module, base.id) for base in self.node.bases if isinstance(base, ast.Name))
+        return [base for base in found if base is not None]
+
+    def lineage(self) -> Iterator[_Class]:
+        """Return the class and everything it derives from, the nearest first."""
+        yield self
+        for base in self.bases():
+            yield from base.lineage()
+
+    def is_config(self) -> bool:
+        """Say whether it derives from ``Config``; what does not is a plain class, whose config is made from its signature."""
+        return any((one.module, one.node.name) == ("photic.core.schema", "Config") for one in self.lineage())
+
+
+def _find_class(file: Path, module: str, name: str) -> _Class | None:
+    """Return the class that a module defines or imports under a name."""
+    for node in _parse(file).body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            return _Class(file, module, node)
+        if isinstance(node, ast.ImportFrom) and node.module:
+            original = next((alias.name for alias in node.names if (alias.asname or alias.name) == name), None)
+            target = _module_file(node.module) if original is not None else None
+            if original is not None:
+                return _find_class(target, node.module, original) if target is not None else None
+    return None
+
+
+def _class_fields(found: _Class | None) -> dict[str, FieldInfo]:
+    if found is None:
         return {}
+    if not found.is_config():
+        return _signature_fields(found)
     fields: dict[str, FieldInfo] = {}
-    for base in reversed(node.bases):
-        if isinstance(base, ast.Name):
-            fields.update(_base_fields(tree, file, module, base.id))
-    for position, statement in enumerate(node.body):
-        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-            info = _field(statement, node.body[position + 1] if position + 1 < len(node.body) else None)
-            if info is not None:
-                fields[info.name] = info
+    for base in reversed(found.bases()):
+        fields.update(_class_fields(base))
+    body = found.node.body
+    for statement, following in zip(body, [*body[1:], None], strict=True):
+        if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
+            continue
+        if isinstance(statement.annotation, ast.Subscript) and _name(statement.annotation.value) == "ClassVar":
+            continue
+        doc = ""
+        if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant) and isinstance(following.value.value, str):
+            doc = " ".join(following.value.value.split())
+        name = statement.target.id
+        fields[name] = _field(name, statement.annotation, statement.value, doc)
     return fields
 
 
-def _base_fields(tree: ast.Module, file: Path, module: str, name: str) -> dict[str, FieldInfo]:
-    if any(isinstance(node, ast.ClassDef) and node.name == name for node in tree.body):
-        return _class_fields(file, module, name)
-    for node in tree.body:
-        if isinstance(node, ast.ImportFrom) and node.module and any((a.asname or a.name) == name for a in node.names):
-            original = next(a.name for a in node.names if (a.asname or a.name) == name)
-            if original == "Config" and node.module == "photic.core.schema":
-                return {}
-            target = _module_file(node.module)
-            return _class_fields(target, node.module, original) if target is not None else {}
-    return {}
+def _signature_fields(found: _Class) -> dict[str, FieldInfo]:
+    """Return the fields of the config that a registry makes for a plain class: those of the kind's base, and its own arguments."""
+    fields: dict[str, FieldInfo] = {}
+    for one in found.lineage():
+        base = next((s.value for s in one.node.body if isinstance(s, ast.AnnAssign) and _name(s.target) == "config_base"), None)
+        if isinstance(base, ast.Name):
+            fields.update(_class_fields(_find_class(one.file, one.module, base.id)))
+            break
+    for one in found.lineage():
+        init = next((s for s in one.node.body if isinstance(s, ast.FunctionDef) and s.name == "__init__"), None)
+        if init is None:
+            continue
+        documented = _documented_arguments(f"{ast.get_docstring(one.node) or ''}\n{ast.get_docstring(init) or ''}")
+        positional = [*init.args.posonlyargs, *init.args.args][1:]
+        given = [*[None] * (len(positional) - len(init.args.defaults)), *init.args.defaults]
+        for argument, default in [*zip(positional, given, strict=True), *zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True)]:
+            annotation = argument.annotation or ast.Name("Any")
+            if argument.arg not in fields:
+                fields[argument.arg] = _field(argument.arg, annotation, default, documented.get(argument.arg, ""))
+        break
+    return fields
+
+
+def _documented_arguments(doc: str) -> dict[str, str]:
+    """Return what stands under ``Args:`` in a docstring, by argument."""
+    section = re.search(r"^Args:\n((?:[ \t]+\S.*\n?|[ \t]*\n)*)", doc, re.MULTILINE)
+    found = re.findall(r"^    (\w+)[^:\n]*:((?:.*)(?:\n {6,}\S.*)*)", section.group(1), re.MULTILINE) if section else []
+    return {name: " ".join(text.split()) for name, text in found}
 
 
 def _module_file(module: str) -> Path | None:
@@ -191,19 +254,12 @@ def _module_file(module: str) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _field(statement: ast.AnnAssign, following: ast.stmt | None) -> FieldInfo | None:
-    assert isinstance(statement.target, ast.Name)
-    annotation, limits = statement.annotation, ""
-    if isinstance(annotation, ast.Subscript) and _name(annotation.value) == "ClassVar":
-        return None
+def _field(name: str, annotation: ast.expr, default: ast.expr | None, doc: str) -> FieldInfo:
+    limits = ""
     if isinstance(annotation, ast.Subscript) and _name(annotation.value) == "Annotated" and isinstance(annotation.slice, ast.Tuple):
         annotation, *extras = annotation.slice.elts
         limits = " and ".join(text for text in map(_limits, extras) if text)
-    doc = ""
-    if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant) and isinstance(following.value.value, str):
-        doc = " ".join(following.value.value.split())
-    required = statement.value is None
-    return FieldInfo(statement.target.id, ast.unparse(annotation), limits, _default(statement.value), required, doc)
+    return FieldInfo(name, ast.unparse(annotation), limits, _default(default), default is None, doc)
 
 
 def _limits(extra: ast.expr) -> str:

@@ -11,15 +11,19 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from pathlib import Path
 from typing import Any
 
 from photic.core.errors import PhoticError, UnknownNameError, nearest
 
 GROUP = "photic.plugins"
+_REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]* [A-Za-z0-9][A-Za-z0-9._+!-]*")
+OWN = "photic"
+"""The package of the applications that come with Photic."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +115,48 @@ def get_plugin(name: str) -> Plugin:
     if name not in plugins:
         raise UnknownNameError(f"unknown application '{name}'{nearest(name, plugins)} (installed: {', '.join(plugins)})")
     return plugins[name]
+
+
+def requirement(module: str) -> str | None:
+    """Return name and version of the installed package whose plug-in a module belongs to, such as ``my-lab 1.2``; None for Photic's own."""
+    for entry in entry_points(group=GROUP):
+        package = _load(entry).package
+        if entry.dist is not None and entry.dist.name != OWN and (module == package or module.startswith(package + ".")):
+            return f"{entry.dist.name} {entry.dist.version}"
+    return None
+
+
+def explained(error: UnknownNameError, where: Path, requires: Any) -> UnknownNameError:
+    """Return an error about an unknown name with the place it stands in, and the packages to install if that is what is wrong.
+
+    Args:
+        error: what was unknown.
+        where: file that names it.
+        requires: what :func:`requirement` said when it was made.
+    """
+    return UnknownNameError(f"{where}: {error}{advice(requires)}")
+
+
+def advice(requires: Any) -> str:
+    """Return which of the packages that something was made with are not installed, and how to install them; empty if all are.
+
+    What comes from a file is taken for what it should be, names and versions, or not at all.
+    """
+    given = [text for text in requires if isinstance(text, str)] if isinstance(requires, list | tuple) else []
+    missing = [text for text in given if _REQUIREMENT.fullmatch(text) and not _is_installed(text.partition(" ")[0])]
+    if not missing:
+        return ""
+    names = " ".join(text.partition(" ")[0] for text in missing)
+    which = "which is" if len(missing) == 1 else "which are"
+    return f". It was made with {', '.join(missing)}, {which} not installed here: pip install {names}"
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        version(distribution)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def _load(entry: EntryPoint) -> Plugin:

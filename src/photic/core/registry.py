@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 from photic.core import index
 from photic.core.catalogue import Catalogue, catalogue_of, kinds
 from photic.core.errors import ConfigError
-from photic.core.schema import Config
+from photic.core.schema import Config, Range, Registered, field_types
 
 __all__ = ["Registry", "kinds", "lazy_attributes", "registry_of"]
 
@@ -56,6 +56,8 @@ class Registry:
             kind=self.kind, name=name, aliases=aliases, summary=description or index.first_line(doc), module=cls.__module__,
             qualname=cls.__qualname__, file=Path(inspect.getfile(cls)), line=0, source=index.source_of(doc),
         )  # fmt: skip
+        if name not in index.entries(self.kind):
+            entry = _completed(entry, config)
         self.catalogue.add(entry, config)
         config.registry_kind = self.kind
         config.registry_name = name
@@ -93,6 +95,27 @@ class Registry:
         return name in self.catalogue
 
 
+def _completed(entry: index.Entry, config: type[Config]) -> index.Entry:
+    """Return an entry with the fields of its class, where the sources show others: classes made in functions, bases from elsewhere."""
+    read = {info.name: info for info in entry.fields()}
+    fields = [field for field in dataclasses.fields(config) if field.init]
+    if list(read) == [field.name for field in fields]:
+        return entry
+    return dataclasses.replace(entry, given=tuple(read.get(field.name) or _field_info(config, field) for field in fields))
+
+
+def _field_info(config: type[Config], field: dataclasses.Field[Any]) -> index.FieldInfo:
+    hint = field_types(config)[field.name]
+    extras = getattr(hint, "__metadata__", ())
+    plain = typing.get_args(hint)[0] if extras else hint
+    limits = " and ".join(
+        str(extra) if isinstance(extra, Range) else f"one of {extra.kind}" for extra in extras if isinstance(extra, Range | Registered)
+    )
+    made = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
+    required = made is dataclasses.MISSING
+    return index.FieldInfo(field.name, inspect.formatannotation(plain), limits, None if required else made, required, "")
+
+
 def _config_from_signature(kind: str, name: str, cls: type) -> type[Config]:
     """Make a config whose fields are the keyword arguments of a plain class.
 
@@ -102,7 +125,7 @@ def _config_from_signature(kind: str, name: str, cls: type) -> type[Config]:
     base: type[Config] = getattr(cls, "config_base", Config)
     inherited = {field.name for field in dataclasses.fields(base)}
     own = cls.__init__ is not object.__init__  # type: ignore[misc]
-    hints = typing.get_type_hints(cls.__init__) if own else {}  # type: ignore[misc]
+    hints = typing.get_type_hints(cls.__init__, include_extras=True) if own else {}  # type: ignore[misc]
     accepted: list[str] = []
     fields: list[Any] = []
     for parameter in list(inspect.signature(cls.__init__).parameters.values())[1:] if own else []:  # type: ignore[misc]

@@ -175,6 +175,7 @@ def processes(config: TrainerConfig) -> Iterator[Processes]:
         PhoticError: they lost each other in an earlier training.
     """
     global _joined
+    _refuse_missing_device(config)
     launched = dist.is_available() and dist.is_torchelastic_launched()
     num_processes = int(os.environ["WORLD_SIZE"]) if launched else 1
     if config.strategy == "ddp" and not launched:
@@ -198,6 +199,18 @@ def processes(config: TrainerConfig) -> Iterator[Processes]:
             if found is error:
                 raise
             raise found from error
+
+
+def _refuse_missing_device(config: TrainerConfig) -> None:
+    """Refuse before anything is read or written what Lightning would refuse, or replace, afterwards."""
+    there = {"gpu": torch.cuda.is_available() or torch.backends.mps.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(config.accelerator, True):
+        raise ConfigError(
+            f"config.trainer.accelerator: '{config.accelerator}' is not available on this machine; "
+            "set trainer.accelerator=cpu, or auto to take what there is"
+        )
+    if config.precision == "16-mixed" and (config.accelerator == "cpu" or not there["gpu"]):
+        raise ConfigError("config.trainer.precision: 16-mixed needs a GPU; set trainer.precision=bf16-mixed or 32-true")
 
 
 def device_of(config: TrainerConfig) -> str:

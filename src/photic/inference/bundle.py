@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from photic.core.checkpoint import Checkpoint, load_weights, write_checkpoint
 from photic.core.errors import CheckpointError, ConfigError, PhoticError
+from photic.core.plugins import advice
 from photic.core.schema import Registered, coerce
 from photic.inference.description import FORMAT
 from photic.losses.base import BaseLoss, LossConfig
@@ -75,6 +76,7 @@ def task_of_bundle(checkpoint: Checkpoint, source: Path | str) -> Task:
         task = build_task(config["task"], config["model"], NoLossConfig(), checkpoint.description)
     except (PhoticError, KeyError, TypeError) as error:
         detail = str(error) if isinstance(error, PhoticError) else f"{type(error).__name__}: {error}"
+        detail += advice(checkpoint.description.get("requires", ()))
         raise CheckpointError(
             f"{source}: the model it describes cannot be built here: {detail}. "
             "Install what it was made with (`photic info FILE` shows it), or make the bundle again"

@@ -48,6 +48,7 @@ def describe(config: Mapping[str, Any], results: Mapping[str, Any], name: str, t
         },
         "metrics": {"val": best.get("val"), "test": results.get("test")},
         "parameters": results.get("parameters"),
+        "requires": results.get("requires") or [],
         # The command line may hold paths and names that are nobody's business where the model goes.
         "environment": {key: value for key, value in (results.get("environment") or {}).items() if key != "command"},
     }

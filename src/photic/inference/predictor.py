@@ -14,7 +14,8 @@ from torch import Tensor
 
 from photic.core.checkpoint import load_weights, read_checkpoint
 from photic.core.container import read_header
-from photic.core.errors import CheckpointError, ConfigError, DataError
+from photic.core.errors import CheckpointError, ConfigError, DataError, UnknownNameError
+from photic.core.plugins import explained
 from photic.data.images import read_image, resize_picture, to_measurement
 from photic.inference.activation import activation_maps
 from photic.inference.bundle import build_task, task_of_bundle
@@ -139,14 +140,17 @@ def load_file(source: Path, device: str = "auto") -> LoadedModel:
     description = checkpoint.description
     if "config" not in description:
         raise CheckpointError(f"{source}: holds no configuration; give a bundle, or a checkpoint that Photic's training wrote")
-    if is_bundle(description):
-        check_bundle(description, read_header(source).sha256 is not None, source)
-        task = task_of_bundle(checkpoint, source)
-        size = description["preprocessing"]["image_size"]
-    else:
-        task = task_from_description(description)
-        load_weights(task, checkpoint.deployed(), source)
-        size = image_size(description["config"])
+    try:
+        if is_bundle(description):
+            check_bundle(description, read_header(source).sha256 is not None, source)
+            task = task_of_bundle(checkpoint, source)
+            size = description["preprocessing"]["image_size"]
+        else:
+            task = task_from_description(description)
+            load_weights(task, checkpoint.deployed(), source)
+            size = image_size(description["config"])
+    except UnknownNameError as error:
+        raise explained(error, source, description.get("requires", ())) from error
     resized = None if size is None else (size[0], size[1])
     return LoadedModel(task.eval().to(chosen), description["config"], description, source, chosen, image_size=resized)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from photic.core.schema import Config, Range, Registered
+from photic.core.plugins import requirement
+from photic.core.schema import Config, Range, Registered, field_types
 from photic.data.base import DataConfig
 from photic.engine.config import TrainerConfig, TrainingConfig
 from photic.losses.base import LossConfig
@@ -46,3 +48,17 @@ class TrainConfig(Config):
     """How long and how training goes."""
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     """Where it runs."""
+
+    def requires(self) -> list[str]:
+        """Return the packages besides Photic that bring what this configuration names, each with its version, such as ``my-lab 1.2``."""
+        found = {requirement(type(config).__module__) for config in _components(self)}
+        return sorted(text for text in found if text is not None)
+
+
+def _components(value: Any) -> Iterator[Config]:
+    if isinstance(value, Config):
+        yield value
+        value = [getattr(value, name) for name in field_types(type(value))]
+    items = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    for item in items:
+        yield from _components(item)

@@ -14,8 +14,8 @@ from photic.data.base import PHASES
 from photic.inference.passes import run_pass
 from photic.inference.predictor import load
 from photic.tracking.run import Run
-from photic.workflows.config import TrainConfig
 from photic.workflows.recipes import merge
+from photic.workflows.stored import config_of
 from photic.workflows.train import write_predictions
 
 
@@ -73,7 +73,7 @@ def evaluate(
     foreign = [section for section in changes if section != "data"]
     if foreign:
         raise ConfigError(f"{foreign[0]}: only data.* can be changed when a run is evaluated")
-    config = TrainConfig.from_dict(merge(opened.config, changes))
+    config = config_of(opened, changes)
     model = load(opened.path, device)
     data = config.data.prepare(config.seed)
     if tuple(data.classes) != model.classes:

@@ -28,6 +28,7 @@ from photic.tasks.base import Task
 from photic.tracking.run import Run, environment
 from photic.workflows.config import TrainConfig
 from photic.workflows.recipes import merge
+from photic.workflows.stored import config_of
 
 _RESUMABLE = ("training", "trainer")  # sections that may change when a run goes on; anything else would be another run
 _RESUMABLE_DATA = ("root", "num_workers", "cache", "eval_batch_size")
@@ -105,7 +106,7 @@ def resume(path: Path | str, overrides: Mapping[str, Any] | None = None, *, quie
         CheckpointError: there is no usable checkpoint.
     """
     run = Run.open(path)
-    config = TrainConfig.from_dict(merge(run.config, _allowed(overrides or {})))
+    config = config_of(run, _allowed(overrides or {}))
     with processes(config.trainer) as group:
         data = _prepare(config, group)
         _refuse_other_data(run, data)
@@ -165,7 +166,7 @@ def _run(config: TrainConfig, data: PreparedData, task: Task, run: Run, group: P
             run.save_results(**changes)
 
     note(status="running", error=None)
-    description = {"config": config.to_dict()}
+    description = {"config": config.to_dict(), "requires": config.requires()}
     try:
         state = fit(
             task,
@@ -255,6 +256,7 @@ def _facts(config: TrainConfig, data: PreparedData, task: Task, group: Processes
         "recipe": config.recipe,
         "names": {part: getattr(config, part).registry_name for part in ("task", "model", "loss", "data")},
         "config": config.to_dict(),
+        "requires": config.requires(),
         "classes": list(data.classes),
         "data": {
             "root": str(root) if root is not None else None,

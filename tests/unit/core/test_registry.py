@@ -6,13 +6,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 import pytest
 
 from photic.core.catalogue import Catalogue
 from photic.core.errors import ConfigError, UnknownNameError
 from photic.core.registry import Registry, kinds, registry_of, schedules
-from photic.core.schema import Config
+from photic.core.schema import Config, Range
 
 
 @pytest.fixture
@@ -109,3 +110,20 @@ def test_plain_loss_registered_at_run_time_can_be_chosen_by_configuration() -> N
     assert (built.share, built.weight) == (0.25, 2.0)
     assert config.to_dict()["loss"] == {"name": "flat", "weight": 2.0, "share": 0.25}
     assert "flat" in losses.list_losses()
+
+
+def test_a_component_made_at_run_time_tells_its_fields(registry: Registry) -> None:
+    """The sources cannot show a class that is made inside a function."""
+
+    class Made:
+        def __init__(self, share: Annotated[float, Range(ge=0, le=1)], side_px: int | None = 3) -> None:
+            self.share, self.side_px = share, side_px
+
+    registry.register("made_at_run_time", Made, description="Made here")
+    (entry,) = registry.entries("made_at_run_time")
+    assert [(f.name, f.type, f.range, f.default, f.required) for f in entry.fields()] == [
+        ("share", "float", ">= 0 and <= 1", None, True),
+        ("side_px", "int | None", "", 3, False),
+    ]
+    with pytest.raises(ConfigError, match=r"made_at_run_time\.share: expected a value >= 0 and <= 1, got 2"):
+        registry.get("made_at_run_time", share=2)

@@ -54,7 +54,10 @@ class DefectDataConfig(DataConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        parse_strategy(self.split_strategy)
+        try:
+            parse_strategy(self.split_strategy)
+        except ConfigError as error:
+            raise ConfigError(f"{self.registry_name}.{error}") from None
         if self.num_folds is None and self.fold != 0:
             raise ConfigError(f"{self.registry_name}.fold: {self.fold} without folds; set num_folds as well")
         if self.num_folds is not None and self.fold >= self.num_folds:

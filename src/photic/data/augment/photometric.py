@@ -7,7 +7,7 @@ from typing import Annotated
 
 import numpy as np
 import torch
-from torchvision.transforms.v2 import functional as tv  # type: ignore[import-untyped]
+from torchvision.transforms.v2 import functional as tv
 
 from photic.core.registry import augmentations
 from photic.core.schema import Range
