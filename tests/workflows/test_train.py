@@ -239,3 +239,10 @@ def test_evaluate_repeats_the_test_of_training(finished_run: Path) -> None:
         photic.evaluate(finished_run, "tset")
     with pytest.raises(ConfigError, match=r"only data\.\* can be changed"):
         photic.evaluate(finished_run, overrides={"loss.name": "focal"})
+
+
+def test_what_a_resume_changes_is_the_runs_configuration_from_then_on(small_config) -> None:
+    run = photic.train(small_config({"training.num_epochs": 1, "schedule.name": "constant"}), quiet=True).run
+    photic.resume(run, {"training.num_epochs": 2}, quiet=True)
+    assert Run(run).config["training"]["num_epochs"] == 2
+    assert Run(run).results["config"]["training"]["num_epochs"] == 2

@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import Callback
 
 from photic.core.checkpoint import Checkpoint, write_checkpoint
 from photic.core.errors import ConfigError, RunInterrupted, nearest
+from photic.core.program import program
 from photic.engine.module import EngineModule
 from photic.tracking.run import Run
 
@@ -65,7 +66,7 @@ class Recorder(Callback):
         every = module.config.checkpoint_every_steps
         if module.stop_requested:
             self.save(trainer, module)
-            raise RunInterrupted(f"{self.run.path}: stopped at step {state.steps} of {plan.num_steps}")
+            raise RunInterrupted(self._stopped("at", module))
         if every is not None and state.steps % every == 0:
             self.save(trainer, module)
 
@@ -107,7 +108,7 @@ class Recorder(Callback):
         if state.finished is not None:
             trainer.should_stop = True
         elif module.stop_requested:
-            raise RunInterrupted(f"{self.run.path}: stopped after validation at step {state.steps} of {plan.num_steps}")
+            raise RunInterrupted(self._stopped("after validation at", module))
 
     def save(self, trainer: lightning.Trainer, module: EngineModule, name: str = "last") -> None:
         """Write a checkpoint; ``best`` holds weights only, ``last`` everything needed to go on."""
@@ -147,3 +148,7 @@ class Recorder(Callback):
         self.run.log(step=step, epoch=round(epoch, 6), **values)
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
+
+    def _stopped(self, where: str, module: EngineModule) -> str:
+        done = f"stopped {where} step {module.state.steps} of {module.plan.num_steps}"
+        return f"{self.run.path}: {done}; go on with: {program()} train --resume {self.run.path}"

@@ -131,6 +131,8 @@ def fit(
             with progress, warnings.catch_warnings():
                 # Lightning 2.6 calls torch's tree functions by names that torch 2.15 calls deprecated.
                 warnings.filterwarnings("ignore", message=r".*LeafSpec.*is deprecated.*")
+                # Frozen parts stay in evaluation mode on purpose: networks decide that in `train()`.
+                warnings.filterwarnings("ignore", message=r".*module\(s\) in eval mode at the start of training.*")
                 engine.fit(module, _Segments(loader, plan, module.state), validation)
         except BaseException as error:
             # Lightning leaves by SystemExit where it was interrupted, which would tell the caller nothing.

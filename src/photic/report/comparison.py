@@ -14,6 +14,7 @@ from urllib.parse import quote
 import numpy as np
 from markupsafe import Markup
 
+from photic.core.program import program
 from photic.functional.palette import BLUE, GREEN, ORANGE, PINK, SKY, VERMILION
 from photic.report import figures, overlays, page
 from photic.report.figures import Interval
@@ -309,8 +310,8 @@ class _ComparisonPage:
         started = dict.fromkeys(run.results.get("environment", {}).get("command") for run in self.found.runs)
         items = [("These runs were started with", command) for command in started if command]
         items += [
-            ("Predict your own pictures with the best of them", f"photic predict {_path(best.path)} PICTURES/ -o predictions.csv"),
-            ("Compare again", f"photic compare {' '.join(_path(run.path) for run in self.found.runs)} -o {_path(self.target)}"),
+            ("Predict your own pictures with the best of them", f"{program()} predict {_path(best.path)} PICTURES/ -o predictions.csv"),
+            ("Compare again", f"{program()} compare {' '.join(_path(run.path) for run in self.found.runs)} -o {_path(self.target)}"),
         ]
         section.add(page.commands(items))
 

@@ -73,7 +73,7 @@ class Run:
             ) from error
         run = cls(path)
         try:
-            write_text(path / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
+            run.save_config(config)
         except StorageError:
             path.rmdir()
             raise
@@ -97,6 +97,10 @@ class Run:
         elif not given.exists():
             hint = "; it does not exist"
         raise DataError(f"{given}: not a run folder (expected config.yaml and checkpoints/ in it){hint}")
+
+    def save_config(self, config: Mapping[str, Any]) -> None:
+        """Write ``config.yaml`` whole."""
+        write_text(self.path / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
 
     @property
     def config(self) -> dict[str, Any]:

@@ -112,6 +112,9 @@ def resume(path: Path | str, overrides: Mapping[str, Any] | None = None, *, quie
         _refuse_other_data(run, data)
         task = _build(config, data)
         with _held(run, group):
+            if group.is_first:  # what was changed is what the run is from here on
+                run.save_config(config.to_dict())
+                run.save_results(config=config.to_dict())
             return _run(config, data, task, run, group, resuming=run.checkpoint("last").is_file(), quiet=quiet)
 
 
@@ -251,7 +254,8 @@ def write_report(run: Run, config: TrainConfig) -> Path | None:
 def _facts(config: TrainConfig, data: PreparedData, task: Task, group: Processes) -> dict[str, Any]:
     parameters = list(task.network.parameters())  # type: ignore[union-attr]
     root = getattr(config.data, "root", None)
-    state = {name: value.tolist() for name, value in task.criterion.named_buffers() if value.numel() <= 1000}
+    fitted = {name: value for name, value in task.criterion.named_buffers() if value.numel() <= 1000}
+    state = {name: value.tolist() for name, value in fitted.items() if torch.isfinite(value).all()}  # NaN: not derived from data
     return {
         "recipe": config.recipe,
         "names": {part: getattr(config, part).registry_name for part in ("task", "model", "loss", "data")},
@@ -263,7 +267,7 @@ def _facts(config: TrainConfig, data: PreparedData, task: Task, group: Processes
             "fingerprint": data.fingerprint,
             "counts": {phase: len(samples) for phase, samples in data.splits.items()},
             "split_strategy": getattr(config.data, "split_strategy", None),
-            "notes": list(data.notes),
+            "notes": [*data.notes, *getattr(task.network, "notes", ())],
         },
         "loss_state": state,
         "environment": {**environment(), "num_processes": group.num_processes},
