@@ -14,6 +14,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -21,290 +22,24 @@ from pathlib import Path
 
 import pytest
 
-PYPROJECT = """\
-[build-system]
-requires = ["setuptools>=77"]
-build-backend = "setuptools.build_meta"
-
-[project]
-name = "tiny-lab-photic"
-version = "0.3.1"
-dependencies = ["photic"]
-
-[project.entry-points."photic.plugins"]
-tiny_lab = "tiny_lab.plugin:plugin"
-"""
-
-PLUGIN = '''\
-"""Light: imports nothing but this."""
-
-from photic.core.plugins import Command, Plugin
-
-plugin = Plugin(
-    name="tiny_lab",
-    package="tiny_lab",
-    summary="Networks of a tiny lab",
-    formats={"lab": "tiny_lab.outputs:LabFormat"},
-    commands={"lab-hello": Command(summary="Say hello", target="tiny_lab.hello:main")},
-)
-'''
-
-HELLO = """\
-def main(arguments):
-    print("hello", *arguments)
-    return 0
-"""
-
-NETWORKS = '''\
-"""Networks."""
-
-from __future__ import annotations
-
-from dataclasses import dataclass
-from typing import Annotated
-
-import torch
-from torch import nn
-
-from photic.core.registry import models
-from photic.core.schema import Range
-from photic.models.base import Classifier, ClassifierConfig
-
-
-class LabNet(Classifier):
-    """One convolution, then the brightest answer of each filter."""
-
-    def __init__(self, num_classes: int, filters: int) -> None:
-        super().__init__()
-        self.num_classes = num_classes
-        self.features = nn.Sequential(nn.Conv2d(3, filters, 5, padding=2), nn.ReLU())
-        self.head = nn.Linear(2 * filters, num_classes)
-
-    def activation_layer(self) -> nn.Module:
-        return self.features
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        found = self.features(image)
-        return self.head(torch.cat([found.amax(dim=(2, 3)), found.mean(dim=(2, 3))], dim=1))
-
-
-@models.register("lab_net", aliases=("labnet",))
-@dataclass(frozen=True, kw_only=True)
-class LabNetConfig(ClassifierConfig):
-    """One convolution of the tiny lab.
-
-    Source: Tiny Lab 2026, "All you need is one convolution".
-    """
-
-    filters: Annotated[int, Range(ge=1, le=64)] = 8
-    """Number of filters."""
-
-    def build(self) -> LabNet:
-        return LabNet(self.outputs(), self.filters)
-'''
-
-LOSSES = '''\
-"""Losses: a plain class, whose config is made from its signature."""
-
-from __future__ import annotations
-
-from typing import Annotated
-
-import torch.nn.functional as F
-from torch import Tensor
-
-from photic.core.registry import losses
-from photic.core.schema import Range
-from photic.losses.base import BaseLoss
-
-
-@losses.register("lab_loss")
-class LabLoss(BaseLoss):
-    """Squared distance of the probabilities from the labels.
-
-    Args:
-        sharpness: factor on the logits,
-            which are saturated sooner where it is large.
-    """
-
-    def __init__(self, sharpness: Annotated[float, Range(gt=0)] = 1.0) -> None:
-        super().__init__()
-        self.sharpness = sharpness
-
-    def get_params(self) -> dict:
-        return {"sharpness": self.sharpness}
-
-    def value(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
-        return F.mse_loss((self.sharpness * prediction).sigmoid(), target)
-'''
-
-DATA = '''\
-"""Dots on paper, drawn when asked for."""
-
-from __future__ import annotations
-
-from dataclasses import dataclass
-from typing import Annotated, Any
-
-import numpy as np
-import torch
-
-from photic.core.registry import datasets
-from photic.core.schema import Range
-from photic.core.seeding import numpy_generator
-from photic.data.base import DataConfig, PreparedData
-
-
-class Dots:
-    """Pictures with a bright dot (class 0), a dark dot (class 1), both or none."""
-
-    def __init__(self, seed: int, rows: range) -> None:
-        self.seed, self.rows = seed, rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def labels(self) -> np.ndarray:
-        return np.array([[row % 2, row // 2 % 2] for row in self.rows], dtype=np.uint8)
-
-    def sample(self, position: int, draw: int) -> dict[str, Any]:
-        row = self.rows[position]
-        rng = numpy_generator(self.seed, "dots", row)
-        picture = rng.uniform(0.4, 0.6, (1, 24, 24)).astype(np.float32)
-        for present, value in zip(self.labels()[position], (1.0, 0.0), strict=True):
-            if present:
-                x, y = rng.integers(2, 20, 2)
-                picture[0, y : y + 3, x : x + 3] = value
-        target = torch.from_numpy(self.labels()[position].astype(np.float32))
-        return {"measurement": torch.from_numpy(picture.repeat(3, axis=0)), "target": target, "index": row}
-
-
-@datasets.register("lab_dots")
-@dataclass(frozen=True, kw_only=True)
-class LabDotsConfig(DataConfig):
-    """Dots on paper, drawn."""
-
-    num_dots: Annotated[int, Range(ge=8)] = 64
-    """Training pictures; validation and test get half as many each."""
-
-    def prepare(self, seed: int) -> PreparedData:
-        n = self.num_dots
-        splits = {"train": Dots(seed, range(n)), "val": Dots(seed, range(n, n + n // 2)), "test": Dots(seed, range(n + n // 2, 2 * n))}
-        return PreparedData(
-            splits=splits,
-            names={phase: [f"dot_{row}" for row in dots.rows] for phase, dots in splits.items()},
-            classes=("bright", "dark"),
-            labels={phase: dots.labels() for phase, dots in splits.items()},
-            fingerprint=f"{seed}-{n}",
-        )
-'''
-
-METRICS = '''\
-"""Metrics."""
-
-from __future__ import annotations
-
-from dataclasses import dataclass
-
-import torch
-
-from photic.core.registry import metrics
-from photic.metrics.base import Metric, MetricConfig
-
-
-class Hits(Metric):
-    """Share of right decisions at 0.5."""
-
-    def __init__(self) -> None:
-        self.reset()
-
-    def update(self, prediction, target):
-        self.right += int(((prediction > 0.5) == (target > 0.5)).sum())
-        self.seen += target.numel()
-
-    def compute(self):
-        return {"lab_hits": self.right / self.seen}
-
-    def reset(self):
-        self.right = self.seen = 0
-
-
-@metrics.register("lab_hits")
-@dataclass(frozen=True, kw_only=True)
-class HitsConfig(MetricConfig):
-    """Share of right decisions at 0.5."""
-
-    def build(self) -> Hits:
-        return Hits()
-'''
-
-OUTPUTS = '''\
-"""An output format of photic predict."""
-
-from photic.inference.outputs import Prediction, PredictionFormat
-
-
-class LabFormat(PredictionFormat):
-    """One word per picture."""
-
-    def header(self) -> str:
-        return ""
-
-    def lines(self, prediction: Prediction) -> str:
-        return f"{prediction.file.name}={'+'.join(c for c, d in zip(self.classes, prediction.decisions) if d) or 'clean'}\\n"
-'''
-
-RECIPE = """\
-# One convolution of the tiny lab on drawn dots
-experiment: lab
-task:
-  name: multilabel_classification
-  metrics: [average_precision, lab_hits]
-model:
-  name: lab_net
-  filters: 6
-loss:
-  name: lab_loss
-  sharpness: 2.0
-data:
-  name: lab_dots
-  batch_size: 8
-optimizer:
-  name: adamw
-  lr: 0.02
-schedule:
-  name: constant
-training:
-  num_epochs: 3
-  monitor: lab_hits
-trainer:
-  num_threads: 1
-"""
-
-FILES = {
-    "tiny_lab/__init__.py": "",
-    "tiny_lab/plugin.py": PLUGIN,
-    "tiny_lab/hello.py": HELLO,
-    "tiny_lab/networks.py": NETWORKS,
-    "tiny_lab/losses.py": LOSSES,
-    "tiny_lab/data.py": DATA,
-    "tiny_lab/metrics.py": METRICS,
-    "tiny_lab/outputs.py": OUTPUTS,
-    "tiny_lab/recipes/lab_dots.yaml": RECIPE,
-}
+PACKAGE = Path(__file__).parent / "tiny_lab_photic"
 
 
 def write_wheel(folder: Path) -> Path:
     """Write what a build of the package gives: its files, and metadata with the entry point (no build backend is at hand offline)."""
-    info = "tiny_lab_photic-0.3.1.dist-info"
+    project = tomllib.loads((PACKAGE / "pyproject.toml").read_text())["project"]
+    info = f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    files = sorted(path for path in (PACKAGE / "tiny_lab").rglob("*") if path.suffix in (".py", ".yaml"))
+    points = "".join(f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in of.items()) for group, of in project["entry-points"].items())
+    requires = "".join(f"Requires-Dist: {text}\n" for text in project["dependencies"])
     content = {
-        **FILES,
-        f"{info}/METADATA": "Metadata-Version: 2.1\nName: tiny-lab-photic\nVersion: 0.3.1\nRequires-Dist: photic\n",
+        **{path.relative_to(PACKAGE).as_posix(): path.read_text() for path in files},
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n{requires}",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        f"{info}/entry_points.txt": "[photic.plugins]\ntiny_lab = tiny_lab.plugin:plugin\n",
+        f"{info}/entry_points.txt": points,
     }
     record = "".join(f"{name},sha256={digest(text)},{len(text.encode())}\n" for name, text in content.items()) + f"{info}/RECORD,,\n"
-    wheel = folder / "tiny_lab_photic-0.3.1-py3-none-any.whl"
+    wheel = folder / f"{info.removesuffix('.dist-info')}-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         for name, text in {**content, f"{info}/RECORD": record}.items():
             archive.writestr(name, text)

@@ -1,0 +1,3 @@
+def main(arguments):
+    print("hello", *arguments)
+    return 0
