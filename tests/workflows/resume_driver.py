@@ -10,9 +10,11 @@ Moments: ``batch:N`` after training batch N, before its checkpoint; ``validation
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -97,7 +99,7 @@ def in_child(work, moment: str | None) -> bool:
             arm(moment)
             work()
             code = 0
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - whatever it was, the parent must hear of it and no test runner may catch it
             import traceback
 
             traceback.print_exc()
@@ -113,6 +115,10 @@ def in_child(work, moment: str | None) -> bool:
 
 def train(overrides: dict, folder: Path) -> None:
     photic.train(photic.recipe("quick_strips", {**overrides, "output_dir": str(folder)}), quiet=True)
+
+
+def resume(folder: Path) -> None:
+    photic.resume(only_run(folder), quiet=True)
 
 
 def only_run(folder: Path) -> Path:
@@ -150,7 +156,7 @@ def flat(value, place: str = ""):
 def same(a, b) -> bool:
     if isinstance(a, torch.Tensor):
         return isinstance(b, torch.Tensor) and a.dtype == b.dtype and torch.equal(a, b)
-    return a == b or (a != a and b != b)
+    return a == b or (isinstance(a, float) and isinstance(b, float) and math.isnan(a) and math.isnan(b))
 
 
 def main() -> None:
@@ -163,12 +169,13 @@ def main() -> None:
     for number, moments in enumerate(order["kills"]):
         place = folder / f"killed-{number}"
         for step, moment in enumerate(moments):
-            work = (lambda: train(order["overrides"], place)) if step == 0 else (lambda: photic.resume(only_run(place), quiet=True))
+            work = partial(train, order["overrides"], place) if step == 0 else partial(resume, place)
             if not in_child(work, moment):
                 problems.append(f"{moments}: nothing was killed at {moment}")
-        in_child(lambda: photic.resume(only_run(place), quiet=True), None)
+        in_child(partial(resume, place), None)
         found = content(only_run(place))
-        differing = [key for key in expected.keys() | found.keys() if key not in found or key not in expected or not same(expected[key], found[key])]
+        keys = expected.keys() | found.keys()
+        differing = [key for key in keys if key not in found or key not in expected or not same(expected[key], found[key])]
         problems += [f"{moments}: {len(differing)} of {len(expected)} differ, e.g. {sorted(differing)[:4]}"] if differing else []
         leftovers = list(place.glob("**/.*.tmp"))
         problems += [f"{moments}: left behind {leftovers}"] if leftovers else []

@@ -56,5 +56,6 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path: Path, num_workers: in
 
 def test_dropout_and_batch_statistics_resume_exactly_too(tmp_path: Path) -> None:
     network = {"model.name": "timm", "model.backbone": "test_efficientnet", "model.pretrained": False, "model.drop_rate": 0.3}
-    settings = {**SETTINGS, **network, "training.gradient_accumulation": 1, "training.ema_decay": None, "schedule.name": "patience", "schedule.patience": 1}
+    plain = {"training.gradient_accumulation": 1, "training.ema_decay": None, "schedule.name": "patience", "schedule.patience": 1}
+    settings = {**SETTINGS, **network, **plain}
     assert run_driver(tmp_path, settings, [["batch:6"], ["batch:8", "validation:3"]]) == []

@@ -49,12 +49,20 @@ def test_split_is_saved_and_disjoint(finished_run: Path) -> None:
 def test_the_test_uses_the_best_weights_not_the_last(small_config) -> None:
     """A learning rate that ruins the network after the first epoch makes the two differ."""
     result = photic.train(
-        small_config({"training.num_epochs": 3, "optimizer.name": "sgd", "optimizer.lr": 0.01, "training.monitor": "loss", "training.monitor_mode": "min"}),
+        small_config(
+            {
+                "training.num_epochs": 3,
+                "optimizer.name": "sgd",
+                "optimizer.lr": 0.01,
+                "training.monitor": "loss",
+                "training.monitor_mode": "min",
+            }
+        ),
         quiet=True,
     )
     best = read_checkpoint(result.run / "checkpoints" / "best.safetensors")
     model = photic.load(result.run)
-    saved = {name: value for name, value in best.deployed().items()}
+    saved = best.deployed()
     assert all(torch.equal(value, saved[name]) for name, value in model.task.state_dict().items())
     assert best.description["step"] == result.results["best"]["step"]
     lowest = min(entry["val"]["loss"] for entry in result.results["history"])
@@ -186,7 +194,8 @@ def test_non_finite_loss_stops_names_term_and_batch_and_keeps_the_last_good_chec
             "label": "explodes",
         }
     )
-    with pytest.raises(TrainingError, match=r"(loss term '[ab]' turned (nan|inf) at batch \d+ \(samples \[|gradient turned non-finite at batch \d+)"):
+    expected = r"(loss term '[ab]' turned (nan|inf) at batch \d+ \(samples \[|gradient turned non-finite at batch \d+)"
+    with pytest.raises(TrainingError, match=expected):
         photic.train(config, quiet=True)
     run = Run(max(Path(config.output_dir).glob("*/*explodes*")))
     assert run.results["status"] == "failed"
@@ -207,7 +216,8 @@ def test_unknown_monitor_names_what_there_is(small_config) -> None:
 
 
 def test_ctrl_c_ends_cleanly_and_the_run_can_be_resumed(tmp_path: Path) -> None:
-    arguments = ["recipe=quick_strips", f"output_dir={tmp_path}", "data.num_samples=120", "data.height=32", "data.width=64", "trainer.num_threads=1"]
+    small = ["data.num_samples=120", "data.height=32", "data.width=64", "trainer.num_threads=1"]
+    arguments = ["recipe=quick_strips", f"output_dir={tmp_path}", *small]
     process = subprocess.Popen(
         [sys.executable, "-m", "photic", "train", *arguments, "training.num_epochs=2000"],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
