@@ -17,7 +17,7 @@ from photic.core.schema import field_types
 from photic.data.base import PHASES, DataConfig, PreparedData
 from photic.data.loader import evaluation_batches
 
-NUM, HEIGHT, WIDTH = 60, 32, 64
+NUM, HEIGHT, WIDTH = 120, 32, 64
 
 
 def labels_of(row: int) -> list[int]:

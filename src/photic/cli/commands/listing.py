@@ -92,7 +92,7 @@ def _entries(kind: str, pattern: str) -> list[Entry]:
 
 
 def _require(found: Sequence[Any], kind: str, pattern: str, known: Sequence[str]) -> None:
-    if not found:
+    if not found and (known or pattern != "*"):  # that there is nothing at all is an answer
         raise UnknownNameError(
             f"no {kind} match '{pattern}'{nearest(pattern, known)} (`photic list {kind}` shows all: {', '.join(known) or 'none'})"
         )
@@ -119,7 +119,7 @@ def _plugins() -> list[dict[str, Any]]:
 
 def _table(rows: Sequence[dict[str, Any]]) -> list[str]:
     cells = [(_with_aliases(row), row["summary"], row["module"]) for row in rows]
-    return columns(cells, wrapped=1)
+    return columns(cells, wrapped=1) if cells else ["none"]
 
 
 def _with_aliases(row: dict[str, Any]) -> str:
