@@ -223,7 +223,15 @@ def test_a_configuration_that_names_what_is_not_there_says_so(
     run: Path, words: dict[str, list[str]], refused: Callable[[list[str]], str]
 ) -> None:
     (run / "config.yaml").write_text((run / "config.yaml").read_text().replace("name: tiny", "name: tinny"))
-    assert refused(words["resume"]).startswith("config.model.name: unknown model 'tinny'; did you mean 'tiny'?")
+    for command in ("resume", "evaluate"):
+        message = refused(words[command])
+        assert message.startswith(f"{run / 'config.yaml'}: config.model.name: unknown model 'tinny'; did you mean 'tiny'?")
+
+
+def test_a_change_that_names_what_is_not_there_does_not_blame_the_run(
+    words: dict[str, list[str]], refused: Callable[[list[str]], str]
+) -> None:
+    assert refused([*words["evaluate"], "data.name=severstall"]).startswith("config.data.name: unknown dataset 'severstall'; did you mean")
 
 
 def test_weights_of_another_runs_network_are_refused_with_the_layers_that_differ(

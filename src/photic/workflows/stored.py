@@ -19,7 +19,19 @@ def config_of(run: Run, changes: Mapping[str, Any]) -> TrainConfig:
         ConfigError: the file or a change is wrong.
         UnknownNameError: it names a component that is not here; where the package that brings it is missing, the message says which.
     """
+    kept = run.config
     try:
-        return TrainConfig.from_dict(merge(run.config, changes))
+        return TrainConfig.from_dict(merge(kept, changes))
     except UnknownNameError as error:
-        raise explained(error, run.path / "config.yaml", run.results.get("requires", ())) from error
+        if not _is_known(kept):  # otherwise it is a change that is wrong, and the run not to blame
+            raise explained(error, run.path / "config.yaml", run.results.get("requires", ())) from error
+        raise
+
+
+def _is_known(config: Mapping[str, Any]) -> bool:
+    """Say whether every name in a configuration is one that is here."""
+    try:
+        TrainConfig.from_dict(config)
+    except UnknownNameError:
+        return False
+    return True
