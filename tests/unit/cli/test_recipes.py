@@ -177,7 +177,7 @@ def test_every_recipe_has_a_summary_and_loads() -> None:
 
 
 def test_an_unknown_recipe_is_answered_with_the_nearest() -> None:
-    with pytest.raises(UnknownNameError, match=r"unknown recipe 'seversal'; did you mean 'severstal'\?"):
+    with pytest.raises(UnknownNameError, match=r"unknown recipe 'seversal'; did you mean 'severstal'"):
         load_recipe("seversal")
 
 
