@@ -40,11 +40,17 @@ def numpy_generator(seed: int, purpose: str, *index: int) -> np.random.Generator
 
 
 def seed_global_generators(seed: int, purpose: str, *index: int) -> None:
-    """Seed the global generators of Python, NumPy and torch (all devices), for code that uses them, such as dropout."""
+    """Seed the global generators of Python, NumPy and torch (all devices in use), for code that uses them, such as dropout."""
     import numpy as np
     import torch
 
     value = derive_seed(seed, purpose, *index)
     random.seed(value)
     np.random.seed(value % 2**32)
-    torch.manual_seed(value)
+    # Training calls this at every step. torch.manual_seed gives the same numbers, but also keeps the seed, with a formatted
+    # stack, for every kind of device that it knows and nobody has: a millisecond.
+    torch.default_generator.manual_seed(value)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(value)
+    if torch.backends.mps.is_available():
+        torch.mps.manual_seed(value)

@@ -148,7 +148,10 @@ def fit(
 
 
 class _Segments:
-    """The training batches up to the next validation; iterating again gives the stretch after it."""
+    """The training batches up to the next validation; iterating again gives the stretch after it.
+
+    Knowing its length spares Lightning from fetching one batch ahead to see the end coming.
+    """
 
     def __init__(self, loader: ExactLoader, plan: Plan, state: TrainingState) -> None:
         self.plan = plan
@@ -156,12 +159,18 @@ class _Segments:
         self._stream: Iterator[Any] | None = None
         self._loader = loader
 
+    def __len__(self) -> int:
+        return self.plan.next_validation(self.state.batches) - self.state.batches
+
     def __iter__(self) -> Iterator[Any]:
         if self._stream is None:
             self._stream = iter(self._loader)
         start = self.state.batches
         for _ in range(start, self.plan.next_validation(start)):
-            yield next(self._stream)
+            # As in any loop the batch before is let go when the next one is there. Freed sooner, its memory goes back to the
+            # system and comes again page by page: two percent of a small network's step.
+            batch = next(self._stream)
+            yield batch
 
 
 class _Validation:
@@ -268,5 +277,6 @@ def _trainer(config: TrainerConfig, training: TrainingConfig, processes: Process
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
+            reload_dataloaders_every_n_epochs=1,  # each stretch has its own length
             use_distributed_sampler=False,
         )
