@@ -1,0 +1,1 @@
+"""Forward operators: how an object becomes a measurement, with adjoint and noise."""
