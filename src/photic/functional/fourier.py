@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import torch
@@ -27,14 +28,14 @@ def ifft2c(field: Tensor) -> Tensor:
     return _centred(field, torch.fft.ifft2)
 
 
-def _centred(field: Tensor, transform: object) -> Tensor:
+def _centred(field: Tensor, transform: Callable[..., Tensor]) -> Tensor:
     height, width = field.shape[-2:]
     if height % 2 or width % 2:
         moved = torch.fft.ifftshift(field, dim=(-2, -1))
-        return torch.fft.fftshift(transform(moved, norm="ortho"), dim=(-2, -1))  # type: ignore[operator]
+        return torch.fft.fftshift(transform(moved, norm="ortho"), dim=(-2, -1))
     # For even sizes moving the zero is a change of sign of every other sample: thirty times cheaper than moving data.
     signs = checkerboard(height, width, str(field.device), field.real.dtype)
-    return transform(field * signs, norm="ortho") * signs  # type: ignore[operator, no-any-return]
+    return transform(field * signs, norm="ortho") * signs
 
 
 @lru_cache(maxsize=16)

@@ -111,7 +111,7 @@ def _corners(positions: Tensor, size_px: int, shape: tuple[int, ...] | torch.Siz
     if x.numel() and bool((x.min() < 0) | (y.min() < 0) | (x.max() + size_px >= width) | (y.max() + size_px >= height)):
         raise DataError(
             f"patches of {size_px} x {size_px} pixels around x {positions[..., 0].min():.1f} to {positions[..., 0].max():.1f}, "
-            f"y {positions[..., 1].min():.1f} to {positions[..., 1].max():.1f} reach beyond a canvas of {width} x {height} (width x height); "
+            f"y {positions[..., 1].min():.1f} to {positions[..., 1].max():.1f} reach beyond a canvas {width} px wide and {height} px high; "
             f"centres need {size_px // 2} pixels to the left and above, and one more than that to the right and below"
         )
     steps = torch.arange(size_px + 1, device=positions.device)

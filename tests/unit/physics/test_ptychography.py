@@ -169,7 +169,7 @@ def test_groups_have_canvases_of_their_own():
 
 @pytest.mark.parametrize("place", [[3.9, 9], [9, 3.5], [16, 9], [9, 16.0]])
 def test_a_patch_beyond_the_canvas_is_refused(place):
-    with pytest.raises(DataError, match="reach beyond a canvas of 20 x 20"):
+    with pytest.raises(DataError, match="reach beyond a canvas 20 px wide and 20 px high"):
         extract_patches(torch.zeros(20, 20), torch.tensor([place]), 8)
 
 
