@@ -13,6 +13,10 @@ __getattr__ = lazy_attributes(
         "BCEWithLogitsLoss": "photic.losses.bce",
         "AsymmetricLoss": "photic.losses.asymmetric",
         "SumLoss": "photic.losses.composite",
+        "PoissonNLLLoss": "photic.losses.diffraction",
+        "AmplitudeMAELoss": "photic.losses.diffraction",
+        "ComplexMAELoss": "photic.losses.diffraction",
+        "TotalVariationLoss": "photic.losses.diffraction",
     },
 )
 

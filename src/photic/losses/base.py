@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Self, cast
+from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
 from torch import Tensor, nn
 
+from photic.core.errors import ConfigError
 from photic.core.schema import Config, Range
+
+ActsOn = Literal["logits", "diffraction", "object", "parts"]
+"""What a loss compares: logits ``(B, C)`` with labels; modelled with measured diffraction amplitudes ``(B, C, N, N)``; complex
+object patches ``(B, C, N, N)``; or, for sums of these, whatever each part says."""
+Compared = tuple[Tensor, Tensor | None, Tensor | None]
+"""Prediction, target and mask."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +57,8 @@ class BaseLoss(nn.Module):
     """Factor of this loss in the total."""
     term_name: str = "loss"
     """What the loss is called among the terms of a sum, and in logs."""
+    acts_on: ActsOn = "logits"
+    """What it compares."""
 
     def get_params(self) -> dict[str, Any]:
         """Return the settings the loss was made with."""
@@ -80,3 +90,20 @@ class BaseLoss(nn.Module):
     def terms(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
         """Return the named parts of the loss, weighted; their sum is :meth:`forward`."""
         return {self.term_name: self(prediction, target, mask)}
+
+    def terms_on(self, compared: Mapping[str, Compared]) -> dict[str, Tensor]:
+        """Return the named parts of the loss, weighted, where a task has several things to compare.
+
+        Args:
+            compared: what losses act on, to prediction, target and mask; each part takes what it acts on.
+
+        Raises:
+            ConfigError: the task has not what the loss acts on.
+        """
+        if self.acts_on not in compared:
+            raise ConfigError(
+                f"config.loss: '{self.term_name}' acts on {self.acts_on}, which this task does not have; it has: "
+                f"{', '.join(sorted(compared))}. See `photic list losses`"
+            )
+        prediction, target, mask = compared[self.acts_on]
+        return self.terms(prediction, cast(Tensor, target), mask)

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from photic.core.errors import ConfigError
 from photic.core.registry import losses
 from photic.core.schema import Range, Registered
-from photic.losses.base import BaseLoss, LossConfig
+from photic.losses.base import BaseLoss, Compared, LossConfig
 
 
 class SumLoss(BaseLoss):
     """The sum of named losses, each with its own weight.
 
-    A term that cannot be computed raises; it never counts as zero.
+    A term that cannot be computed raises; it never counts as zero. Terms may act on different things (diffraction and
+    object patches): then :meth:`terms_on` gives each its own.
 
     Args:
         parts: name to loss; at least one.
@@ -32,31 +33,60 @@ class SumLoss(BaseLoss):
         if not parts:
             raise ConfigError("sum.terms: nothing to add up; name at least one loss, for example +loss.terms.main={name:focal}")
         self.parts = nn.ModuleDict(parts)
+        kinds = {part.acts_on for part in parts.values()}
+        self.acts_on = kinds.pop() if len(kinds) == 1 else "parts"
 
-    def _named(self) -> dict[str, BaseLoss]:
+    def named_parts(self) -> dict[str, BaseLoss]:
+        """Return the losses that are summed, by name; the weight of the sum comes on top of theirs."""
         return dict(self.parts.items())  # type: ignore[arg-type]
 
     def get_params(self) -> dict[str, Any]:
         """Return the settings of every part, with its weight."""
-        return {name: {"weight": part.weight, **part.get_params()} for name, part in self._named().items()}
+        return {name: {"weight": part.weight, **part.get_params()} for name, part in self.named_parts().items()}
 
     def fit(self, labels: Tensor, objects: Tensor | None = None) -> Self:
         """Fit every part to the labels of the whole training split."""
-        for part in self._named().values():
+        for part in self.named_parts().values():
             part.fit(labels, objects)
         return self
 
     def value(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return the sum of the weighted parts."""
-        return torch.stack([part(prediction, target, mask) for part in self._named().values()]).sum()
+        """Return the sum of the weighted parts.
+
+        Raises:
+            ConfigError: the parts act on different things.
+        """
+        self._require_one_kind()
+        return torch.stack([part(prediction, target, mask) for part in self.named_parts().values()]).sum()
 
     def terms(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
-        """Return every part under its name (parts of a part as ``name.part``), weighted; they sum to :meth:`forward`."""
+        """Return every part under its name (parts of a part as ``name.part``), weighted; they sum to :meth:`forward`.
+
+        Raises:
+            ConfigError: the parts act on different things.
+        """
+        self._require_one_kind()
+        return self._joined({name: part.terms(prediction, target, mask) for name, part in self.named_parts().items()})
+
+    def terms_on(self, compared: Mapping[str, Compared]) -> dict[str, Tensor]:
+        """Return every part under its name, weighted, each computed from what it acts on.
+
+        Raises:
+            ConfigError: the task has not what a part acts on.
+        """
+        return self._joined({name: part.terms_on(compared) for name, part in self.named_parts().items()})
+
+    def _joined(self, terms: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
         named: dict[str, Tensor] = {}
-        for name, part in self._named().items():
-            for inner, value in part.terms(prediction, target, mask).items():
+        for name, part in self.named_parts().items():
+            for inner, value in terms[name].items():
                 named[name if inner == part.term_name else f"{name}.{inner}"] = self.weight * value
         return named
+
+    def _require_one_kind(self) -> None:
+        if self.acts_on == "parts":
+            kinds = ", ".join(f"{name} on {part.acts_on}" for name, part in self.named_parts().items())
+            raise ConfigError(f"sum.terms: the terms act on different things ({kinds}), so they cannot be given the same; call terms_on")
 
 
 @losses.register("sum")
