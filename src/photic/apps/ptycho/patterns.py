@@ -1,0 +1,374 @@
+"""Diffraction patterns that stay where they are until somebody indexes them.
+
+A scan of 100,000 patterns of 128 x 128 is 6.5 GB. Everything here looks like an array over its first axis (``.shape``, ``len``,
+``[int | slice | index array]``, ``np.asarray``), but reads, casts, centres, masks and checks only what is indexed. All of it can be
+pickled and survives a fork: files are opened again in every process.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol, Self
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from photic.core.errors import DataError
+
+Domain = Literal["amplitude", "counts"]
+Layout = Literal["mhw", "hwm"]
+CHUNK_BYTES = 64 * 2**20
+"""What reading a whole scan holds at once."""
+
+
+class LazyArray(ABC):
+    """Something with the first axis of an array, whose items are made when they are indexed."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any] = np.dtype(np.float32)
+
+    @abstractmethod
+    def gather(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the items of valid, non-negative row numbers ``(n,)`` as a new array ``(n, ...)``."""
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        if isinstance(key, tuple) and len(key) > 0 and not any(item is Ellipsis or item is None for item in key):
+            is_one = isinstance(key[0], int | np.integer)
+            return self[key[0]][key[1:] if is_one else (slice(None), *key[1:])]
+        if isinstance(key, int | np.integer):
+            return self.gather(self._rows(np.array([key])))[0]  # type: ignore[no-any-return]
+        if isinstance(key, slice):
+            return self.gather(np.arange(*key.indices(len(self)), dtype=np.int64))
+        if key is Ellipsis or isinstance(key, tuple):
+            return np.asarray(self)[key]
+        index = np.asarray(key)
+        if index.dtype == bool:
+            if index.shape != (len(self),):
+                raise IndexError(f"a boolean index of shape {index.shape} does not fit {len(self)} items")
+            index = np.flatnonzero(index)
+        elif index.size == 0:
+            index = index.astype(np.int64)
+        if index.dtype.kind not in "iu":
+            raise IndexError(f"expected integers, a slice or booleans as an index, got {index.dtype}")
+        found = self.gather(self._rows(index.reshape(-1)))
+        return found.reshape(*index.shape, *self.shape[1:])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        if copy is False:
+            raise ValueError("these items are made when they are asked for; an array of them is always a copy")
+        whole = self[:]
+        return whole if dtype is None else whole.astype(dtype, copy=False)
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        for row in range(len(self)):
+            yield self[row]
+
+    def chunks(self, max_bytes: int = CHUNK_BYTES) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Give ``(first row, items)`` one bounded piece after the other, until everything has been read."""
+        per_item = max(1, int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize)
+        step = max(1, max_bytes // per_item)
+        for start in range(0, len(self), step):
+            yield start, self[start : start + step]
+
+    def _rows(self, index: NDArray[Any]) -> NDArray[np.int64]:
+        rows = index.astype(np.int64)
+        rows[rows < 0] += len(self)
+        if rows.size and (rows.min() < 0 or rows.max() >= len(self)):
+            raise IndexError(f"index out of range: there are {len(self)} items, asked for {index[(rows < 0) | (rows >= len(self))][0]}")
+        return rows
+
+
+class Patterns(LazyArray):
+    """Measured amplitudes ``(M, N, N)`` in float32: the square root of counts, zero frequency at index N/2, masked pixels zero.
+
+    >>> patterns = as_patterns(np.ones((5, 8, 8)))
+    >>> patterns.shape, patterns[1:3].shape, patterns[[4, 0, 4]].shape, patterns[2].dtype
+    ((5, 8, 8), (2, 8, 8), (3, 8, 8), dtype('float32'))
+    """
+
+    shape: tuple[int, int, int]
+
+    def take(self, rows: NDArray[np.int64]) -> Patterns:
+        """Return some of the patterns, in the order of ``rows``, still unread."""
+        return TakenPatterns(self, self._rows(np.asarray(rows)))
+
+
+class Store(Protocol):
+    """Numbers of a file or of memory as they are: ``shape``, ``dtype``, and some items of one axis at a time."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the whole array."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Its type."""
+
+    def read(self, rows: NDArray[np.int64], axis: int) -> NDArray[Any]:
+        """Return the items ``rows`` of an axis, at that axis."""
+
+
+class MemoryStore:
+    """An array in memory."""
+
+    def __init__(self, array: NDArray[Any]) -> None:
+        self._array = array
+        self.shape = array.shape
+        self.dtype = array.dtype
+
+    def read(self, rows: NDArray[np.int64], axis: int) -> NDArray[Any]:
+        """Return the items ``rows`` of an axis."""
+        return np.asarray(np.take(self._array, rows, axis=axis))
+
+
+class MappedStore:
+    """An array lying uncompressed in a file from byte ``offset`` on, mapped into memory; the map is not pickled but made again."""
+
+    def __init__(self, path: Path, dtype: np.dtype[Any], shape: tuple[int, ...], offset: int, order: Literal["C", "F"] = "C") -> None:
+        self.path = path
+        self.dtype = dtype
+        self.shape = shape
+        self._offset = offset
+        self._order = order
+        self._map: NDArray[Any] | None = None
+
+    def read(self, rows: NDArray[np.int64], axis: int) -> NDArray[Any]:
+        """Return the items ``rows`` of an axis.
+
+        Raises:
+            DataError: the file is gone, or shorter than it was.
+        """
+        if self._map is None:
+            try:
+                self._map = np.memmap(self.path, self.dtype, "r", self._offset, self.shape, self._order)
+            except (OSError, ValueError) as error:
+                raise DataError(f"{self.path}: patterns cannot be read: {error}; was the file changed or removed meanwhile?") from error
+        if axis == 0 and len(rows) and rows[-1] - rows[0] == len(rows) - 1 and bool((np.diff(rows) == 1).all()):
+            return np.array(self._map[rows[0] : rows[-1] + 1])
+        return np.array(np.take(self._map, rows, axis=axis))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_map": None}
+
+
+class Hdf5Store:
+    """A data set of an HDF5 file, opened anew in every process that reads it."""
+
+    def __init__(self, path: Path, key: str) -> None:
+        self.path = path
+        self.key = key
+        self._file: h5py.File | None = None
+        self._pid = -1
+        data = self._dataset()
+        self.shape: tuple[int, ...] = tuple(data.shape)
+        self.dtype: np.dtype[Any] = data.dtype
+
+    def read(self, rows: NDArray[np.int64], axis: int) -> NDArray[Any]:
+        """Return the items ``rows`` of an axis.
+
+        Raises:
+            DataError: the file cannot be read (any more).
+        """
+        wanted, inverse = np.unique(rows, return_inverse=True)
+        shape = list(self.shape)
+        shape[axis] = len(wanted)
+        found = np.empty(shape, self.dtype)
+        try:
+            data = self._dataset()
+            ends = np.flatnonzero(np.diff(wanted) > 1) + 1
+            for start, stop in zip([0, *ends.tolist()], [*ends.tolist(), len(wanted)], strict=True):
+                if stop > start:
+                    place = (slice(None),) * axis
+                    found[(*place, slice(start, stop))] = data[(*place, slice(int(wanted[start]), int(wanted[stop - 1]) + 1))]
+        except (OSError, KeyError, RuntimeError) as error:
+            raise DataError(f"{self.path}, {self.key}: patterns cannot be read: {error}; is the file whole?") from error
+        is_as_asked = len(wanted) == len(rows) and bool((inverse == np.arange(len(rows))).all())
+        return found if is_as_asked else np.take(found, inverse, axis=axis)
+
+    def _dataset(self) -> Any:
+        if self._file is None or self._pid != os.getpid():
+            self._file = h5py.File(self.path, "r", rdcc_nbytes=16 * 2**20)
+            self._pid = os.getpid()
+        return self._file[self.key]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_file": None, "_pid": -1}
+
+
+class MeasuredPatterns(Patterns):
+    """Patterns of one store, made into amplitudes when they are gathered.
+
+    Args:
+        store: the numbers as measured.
+        domain: ``amplitude`` (square root of counts) or ``counts``; declared, never guessed.
+        where: file and key, for messages.
+        layout: ``mhw`` for (M, N, N), ``hwm`` for (N, N, M).
+        is_dc_centred: False if the zero frequency is at index [0, 0].
+        crop_px: keep only the central ``crop_px`` x ``crop_px`` pixels (after centring); None needs square patterns.
+        mask: ``(N, N)``, True where a pixel is valid; the others read as 0 whatever they hold.
+
+    Raises:
+        DataError: wrong rank, type, or size; when gathering, negative or non-finite values at valid pixels.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        domain: Domain = "amplitude",
+        where: str = "diffraction",
+        layout: Layout = "mhw",
+        is_dc_centred: bool = True,
+        crop_px: int | None = None,
+        mask: NDArray[np.bool_] | None = None,
+    ) -> None:
+        if len(store.shape) != 3 or store.dtype.kind not in "iuf":
+            raise DataError(f"{where}: expected real numbers of shape (M, N, N), got {store.dtype} of shape {store.shape}")
+        if domain not in ("amplitude", "counts"):
+            raise DataError(f"{where}: domain {domain!r} is unknown, expected 'amplitude' or 'counts'")
+        self._axis = 0 if layout == "mhw" else 2
+        height, width = (length for axis, length in enumerate(store.shape) if axis != self._axis)
+        if crop_px is None and height != width:
+            raise DataError(
+                f"{where}: patterns of {height} x {width} pixels are not square; crop them (`photic data convert ptycho --crop N`)"
+            )
+        size = height if crop_px is None else crop_px
+        if size > min(height, width):
+            raise DataError(f"{where}: cannot crop patterns of {height} x {width} pixels to {size} x {size}")
+        # Index N/2 holds the zero frequency before and after the crop.
+        self._window = (
+            slice(height // 2 - size // 2, height // 2 - size // 2 + size),
+            slice(width // 2 - size // 2, width // 2 - size // 2 + size),
+        )
+        if mask is not None and mask.shape != (size, size):
+            raise DataError(f"{where}: the mask has shape {mask.shape}, expected ({size}, {size})")
+        self.shape = (store.shape[self._axis], size, size)
+        self.domain = domain
+        self.where = where
+        self.stored_dtype = store.dtype
+        self._store = store
+        self._is_dc_centred = is_dc_centred
+        self._mask = None if mask is None or bool(mask.all()) else mask
+
+    def stored(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return patterns ``(n, N, N)`` as stored, cast, centred, cropped and masked, but neither checked nor converted to amplitudes."""
+        piece = self._store.read(rows, self._axis)
+        if self._axis == 2:
+            piece = piece.transpose(2, 0, 1)
+        if not self._is_dc_centred:
+            piece = np.fft.fftshift(piece, axes=(1, 2))
+        with np.errstate(over="ignore"):
+            cast = np.array(piece[:, *self._window], dtype=np.float32, order="C")
+        if self._mask is not None:
+            cast[:, ~self._mask] = 0.0
+        return cast
+
+    def gather(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return checked amplitudes ``(n, N, N)``."""
+        piece = self.stored(rows)
+        # min and max carry NaN, so two reductions see everything.
+        if piece.size and not (piece.min() >= 0 and piece.max() < np.inf):
+            raise DataError(self._complaint(piece, rows))
+        if self.domain == "counts":
+            np.sqrt(piece, out=piece)
+        return piece
+
+    def masked(self, mask: NDArray[np.bool_]) -> Self:
+        """Return the same patterns with a further mask ``(N, N)``, True = valid."""
+        if mask.shape != self.shape[1:]:
+            raise DataError(f"{self.where}: the mask has shape {mask.shape}, expected {self.shape[1:]}")
+        copy = object.__new__(type(self))
+        copy.__dict__.update(self.__dict__)
+        both = mask if self._mask is None else mask & self._mask
+        copy._mask = None if bool(both.all()) else both
+        return copy
+
+    def _complaint(self, piece: NDArray[np.float32], rows: NDArray[np.int64]) -> str:
+        is_bad = ~(piece >= 0) | ~np.isfinite(piece)
+        row, i, j = (int(place[0]) for place in np.nonzero(is_bad))
+        value = piece[row, i, j]
+        kind = "negative" if value < 0 and np.isfinite(value) else "non-finite"
+        return (
+            f"{self.where}: {kind} value {value:g} in pattern {rows[row]} at pixel [{i}, {j}] "
+            f"({int(is_bad.sum())} such values in {len(rows)} patterns read); expected {self.domain} >= 0. "
+            "If these are dead pixels, give a mask (key 'mask', (N, N), True = valid)"
+        )
+
+
+class TakenPatterns(Patterns):
+    """Some patterns of another array, by row."""
+
+    def __init__(self, source: Patterns, rows: NDArray[np.int64]) -> None:
+        # A subset of a subset refers to the whole, so that long chains cost nothing.
+        self._source: Patterns = source
+        self._taken: NDArray[np.int64] = rows
+        if isinstance(source, TakenPatterns):
+            self._source, self._taken = source._source, source._taken[rows]
+        self.shape = (len(rows), *source.shape[1:])
+
+    def gather(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Return amplitudes ``(n, N, N)``."""
+        return self._source.gather(self._taken[rows])
+
+
+class JoinedPatterns(Patterns):
+    """Patterns of several scans, one after the other.
+
+    Raises:
+        DataError: their sizes differ.
+    """
+
+    def __init__(self, parts: Sequence[Patterns]) -> None:
+        sizes = {part.shape[1:] for part in parts}
+        if len(sizes) != 1:
+            raise DataError(f"patterns of {len(parts)} scans cannot be joined: expected one size, got {sorted(sizes)}")
+        self._parts = tuple(parts)
+        self._ends = np.cumsum([len(part) for part in parts])
+        self.shape = (int(self._ends[-1]), *parts[0].shape[1:])
+
+    def gather(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Return amplitudes ``(n, N, N)``."""
+        part_of = np.searchsorted(self._ends, rows, side="right")
+        found = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        for number in np.unique(part_of):
+            is_here = part_of == number
+            part = self._parts[number]
+            found[is_here] = part.gather(rows[is_here] - (int(self._ends[number]) - len(part)))
+        return found
+
+
+def as_patterns(
+    diffraction: Any, *, domain: Domain = "amplitude", where: str = "diffraction", mask: NDArray[np.bool_] | None = None
+) -> Patterns:
+    """Return patterns of an array in memory; what is a ``Patterns`` already stays as it is.
+
+    Raises:
+        DataError: wrong rank, type or size.
+    """
+    if isinstance(diffraction, Patterns):
+        return diffraction
+    return MeasuredPatterns(MemoryStore(np.asarray(diffraction)), domain=domain, where=where, mask=mask)
+
+
+def mean_energy(patterns: Patterns) -> float:
+    """Return the mean over patterns of the sum of squared amplitudes: photons per pattern, in float64, reading chunk by chunk.
+
+    >>> mean_energy(as_patterns(np.full((3, 4, 4), 2.0)))
+    64.0
+    """
+    if len(patterns) == 0:
+        raise DataError("the mean energy of no patterns is undefined")
+    total = sum(float(np.einsum("nij,nij->", piece, piece, dtype=np.float64)) for _, piece in patterns.chunks(CHUNK_BYTES // 4))
+    return total / len(patterns)
