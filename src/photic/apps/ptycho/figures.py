@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.cm import ScalarMappable
@@ -16,7 +15,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from photic.apps.ptycho.coverage import bounding_box, well_covered
+from photic.apps.ptycho.coverage import well_covered
 from photic.apps.ptycho.drawing import (
     AMPLITUDE_MAP,
     COVERAGE_MAP,
@@ -46,9 +45,6 @@ from photic.apps.ptycho.reconstruction_files import refuse_existing, write_whole
 from photic.core.errors import DataError
 from photic.functional.frc import RingCorrelation
 from photic.functional.palette import VERMILION
-
-if TYPE_CHECKING:
-    from photic.apps.ptycho.reconstruction import Reconstruction
 
 PICTURES = ("amplitude", "phase", "coverage", "positions", "probe", "convergence")
 """Names of the pictures of one reconstruction."""
@@ -319,33 +315,6 @@ def comparison(
         assert shown is not None, "every row has a picture"
         colour_bar(figure, list(grid[row]), shown, label, radians=colour_map == CYCLIC_MAP)
     return figure
-
-
-def of_reconstruction(made: Reconstruction) -> dict[str, Callable[[], Figure]]:
-    """Return what draws each picture of :data:`PICTURES` that the reconstruction has data for, by name.
-
-    Object and coverage are cut to the well-covered area with a little around it.
-    """
-    field = None if made.probe is None else made.probe.shape[-1]
-    makers: dict[str, Callable[[], Figure]] = {"positions": lambda: positions(made.positions_px, field_px=field)}
-    if made.object is not None:
-        rows, columns = bounding_box(made.well_covered())
-        margin = max(2, (rows.stop - rows.start + columns.stop - columns.start) // 80)
-        cut = made.crop(
-            (slice(max(0, rows.start - margin), rows.stop + margin), slice(max(0, columns.start - margin), columns.stop + margin))
-        )
-        seen, pixel, name = cut.stitched(), made.pixel_size_m, f": {made.method}" if made.method else ""
-        makers["amplitude"] = lambda: amplitude(seen, cut.coverage, pixel_size_m=pixel, title=f"Amplitude{name}")
-        makers["phase"] = lambda: phase(seen, cut.coverage, pixel_size_m=pixel, title=f"Phase{name}")
-        if made.coverage is not None:
-            whole = made.coverage
-            makers["coverage"] = lambda: coverage(whole, pixel_size_m=pixel)
-    if made.probe is not None:
-        modes = made.probe
-        makers["probe"] = lambda: probe(modes, pixel_size_m=made.pixel_size_m)
-    if made.history:
-        makers["convergence"] = lambda: convergence(made.history)
-    return makers
 
 
 def save(figure: Figure, path: Path | str, *, force: bool = False) -> Path:

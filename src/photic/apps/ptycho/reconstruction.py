@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,9 @@ from numpy.typing import NDArray
 from photic.apps.ptycho.coverage import Region, bounding_box, well_covered
 from photic.apps.ptycho.reconstruction_files import DTYPES, checked_array, read, refuse_existing, write
 from photic.core.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _FACTS = ("r_amp", "pixel_size_m", "method", "source", "metadata")
 
@@ -216,7 +220,7 @@ def write_outputs(reconstruction: Reconstruction, folder: Path | str, *, force: 
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder}: expected a folder, found a file")
-    makers = figures.of_reconstruction(reconstruction)
+    makers = pictures_of(reconstruction)
     files = {"npz": folder / "object.npz", "h5": folder / "object.h5"}
     pictures = {name: folder / f"{name}.png" for name in figures.PICTURES}
     refuse_existing([*files.values(), *pictures.values()], force=force)
@@ -229,3 +233,32 @@ def write_outputs(reconstruction: Reconstruction, folder: Path | str, *, force: 
         else:
             path.unlink(missing_ok=True)
     return files
+
+
+def pictures_of(made: Reconstruction) -> dict[str, Callable[[], Figure]]:
+    """Return what draws each picture of :data:`photic.apps.ptycho.figures.PICTURES` that there is data for, by name.
+
+    Object and coverage are cut to the well-covered area with a little around it.
+    """
+    from photic.apps.ptycho import figures  # matplotlib is slow to import
+
+    field_px = None if made.probe is None else made.probe.shape[-1]
+    makers: dict[str, Callable[[], Figure]] = {"positions": lambda: figures.positions(made.positions_px, field_px=field_px)}
+    if made.object is not None:
+        rows, columns = bounding_box(made.well_covered())
+        margin = max(2, (rows.stop - rows.start + columns.stop - columns.start) // 80)
+        cut = made.crop(
+            (slice(max(0, rows.start - margin), rows.stop + margin), slice(max(0, columns.start - margin), columns.stop + margin))
+        )
+        seen, pixel, name = cut.stitched(), made.pixel_size_m, f": {made.method}" if made.method else ""
+        makers["amplitude"] = lambda: figures.amplitude(seen, cut.coverage, pixel_size_m=pixel, title=f"Amplitude{name}")
+        makers["phase"] = lambda: figures.phase(seen, cut.coverage, pixel_size_m=pixel, title=f"Phase{name}")
+        if made.coverage is not None:
+            whole = made.coverage
+            makers["coverage"] = lambda: figures.coverage(whole, pixel_size_m=pixel)
+    if made.probe is not None:
+        modes = made.probe
+        makers["probe"] = lambda: figures.probe(modes, pixel_size_m=made.pixel_size_m)
+    if made.history:
+        makers["convergence"] = lambda: figures.convergence(made.history)
+    return makers
