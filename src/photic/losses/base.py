@@ -59,6 +59,10 @@ class BaseLoss(nn.Module):
     """What the loss is called among the terms of a sum, and in logs."""
     acts_on: ActsOn = "logits"
     """What it compares."""
+    needs_target: bool = True
+    """Whether it looks at the target; what judges the prediction alone does not."""
+    needs_target: ClassVar[bool] = True
+    """Whether it compares with a target, or looks at the prediction alone."""
 
     def get_params(self) -> dict[str, Any]:
         """Return the settings the loss was made with."""

@@ -35,6 +35,7 @@ class SumLoss(BaseLoss):
         self.parts = nn.ModuleDict(parts)
         kinds = {part.acts_on for part in parts.values()}
         self.acts_on = kinds.pop() if len(kinds) == 1 else "parts"
+        self.needs_target = any(part.needs_target for part in parts.values())
 
     def named_parts(self) -> dict[str, BaseLoss]:
         """Return the losses that are summed, by name; the weight of the sum comes on top of theirs."""

@@ -179,7 +179,7 @@ class MultilabelClassificationConfig(TaskConfig):
         """Return the task; when training, class weights of the loss are derived from the whole training split.
 
         Raises:
-            ConfigError: the network is no classifier, or its number of outputs is not that of the classes.
+            ConfigError: the network is no classifier, its number of outputs is not that of the classes, or the loss takes no logits.
         """
         if not isinstance(model, ClassifierConfig):
             raise ConfigError(f"config.model.name: '{model.registry_name}' is no classifier; see `photic list models`")
@@ -192,6 +192,11 @@ class MultilabelClassificationConfig(TaskConfig):
         model = _sized(model, len(classes), "model")
         loss = _sized(loss, len(classes), "loss")
         criterion = loss.build()
+        if criterion.acts_on != "logits":
+            raise ConfigError(
+                f"config.loss.name: '{loss.registry_name}' acts on {criterion.acts_on}, not on logits, so it cannot train a classifier; "
+                "see `photic list losses`"
+            )
         network = model.build()
         if self.cache_features and not network.caches_features:
             raise ConfigError(

@@ -60,3 +60,10 @@ def test_features_are_not_cached_where_that_would_be_wrong() -> None:
 def test_outputs_that_contradict_the_data_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"config\.model\.num_classes: 7 does not fit the data, which have 4 classes"):
         built({"model.num_classes": 7})
+
+
+def test_a_loss_that_takes_no_logits_and_a_network_that_is_no_classifier_are_refused_by_name() -> None:
+    with pytest.raises(ConfigError, match=r"config\.loss\.name: 'poisson_nll' acts on diffraction, not on logits"):
+        built({"loss.name": "poisson_nll"})
+    with pytest.raises(ConfigError, match=r"config\.model\.name: 'cnn' is no classifier"):
+        built({"model.name": "cnn"})
