@@ -160,7 +160,8 @@ def checked_array(name: str, value: Any, where: str = "") -> NDArray[Any]:
 
 def _read_npz(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as handle:  # np.load leaves a file that it opened itself open where it fails
+            file = np.load(handle, allow_pickle=False)
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise DataError(f"{path}: expected an archive of named arrays (NPZ), found a single array")
             if "_metadata" not in file.files:
