@@ -1,36 +1,62 @@
-"""What every registered network keeps to."""
+"""What every registered network keeps to, by its kind: classifiers of pictures, networks for phase retrieval."""
 
 import copy
 import dataclasses
 import inspect
+import re
 
 import pytest
 import torch
 from torch import nn
 
 from photic.core import index
+from photic.core.errors import ConfigError, DataError
 from photic.core.registry import models
 from photic.core.schema import field_types
 from photic.models import get_registry
 from photic.models.base import Classifier, ClassifierConfig
+from photic.models.phase_retrieval import PhaseRetrievalConfig, PhaseRetrievalNetwork
 
 # A known name builds this very class. A network that is added needs no line here: it is found and held to everything below.
 CLASSES = {
+    "cnn": "PtychoCNN",
     "convnext_tiny_cbam": "AttentiveBackbone",
     "efficientnet_lite0": "EfficientNetLite0",
+    "fno": "FourierOperator",
+    "hybrid": "HybridOperator",
+    "hybrid_resnet": "HybridResNet",
     "timm": "AttentiveBackbone",
     "tiny": "TinyClassifier",
 }
-NUM_CLASSES = 3
+NUM_CLASSES, NUM_PATTERNS, SIZE_PX = 3, 2, 32
+# What makes a network for phase retrieval small enough for quick tests, where it has the field.
+SMALL = {"width_factor": 0.25, "width": 8, "modes": 6}
+NAMES = get_registry().list_models()
+CLASSIFIERS = [name for name in NAMES if issubclass(models.config_class(name), ClassifierConfig)]
+PHASE_RETRIEVAL = [name for name in NAMES if issubclass(models.config_class(name), PhaseRetrievalConfig)]
+every_classifier = pytest.mark.parametrize("name", CLASSIFIERS, indirect=True, scope="module")
+every_phase_retrieval = pytest.mark.parametrize("name", PHASE_RETRIEVAL, indirect=True, scope="module")
 
 
-def configured(name):
+def configured(name, **chosen):
     fields = field_types(models.config_class(name))
-    sized = {"num_classes": NUM_CLASSES} if "num_classes" in fields else {}
-    return models.configure(name, **sized, **({"pretrained": False} if "pretrained" in fields else {}))
+    if name in PHASE_RETRIEVAL:
+        wanted = {"num_patterns": NUM_PATTERNS, "size_px": SIZE_PX, **SMALL}
+    else:
+        wanted = {"num_classes": NUM_CLASSES, "pretrained": False}
+    return models.configure(name, **{key: value for key, value in wanted.items() if key in fields} | chosen)
 
 
-@pytest.fixture(scope="module", params=get_registry().list_models())
+def inputs_of(name):
+    generator = torch.Generator().manual_seed(0)
+    if name in PHASE_RETRIEVAL:  # amplitudes: most of a diffraction pattern is in its middle
+        y, x = torch.meshgrid(*[torch.arange(SIZE_PX) - SIZE_PX / 2] * 2, indexing="ij")
+        pattern = torch.exp(-torch.hypot(x, y) / 4) * torch.rand(2, NUM_PATTERNS, SIZE_PX, SIZE_PX, generator=generator)
+        return pattern * (SIZE_PX / 2) / pattern.square().sum(dim=(2, 3)).mean().sqrt()
+    return torch.randn(2, 3, 64, 96, generator=generator)
+
+
+@pytest.fixture(scope="module", params=NAMES)
 def name(request):
     return request.param
 
@@ -41,19 +67,33 @@ def network(name):
     return configured(name).build()
 
 
-@pytest.fixture(autouse=True)
-def images():
-    return torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+@pytest.fixture
+def images(name):
+    return inputs_of(name)
 
 
 def test_none_of_the_known_networks_has_vanished():
     assert set(CLASSES) <= set(get_registry().list_models())
 
 
+def test_every_network_is_of_a_kind_that_is_held_to_something_here():
+    assert sorted([*CLASSIFIERS, *PHASE_RETRIEVAL]) == NAMES
+
+
 def test_it_builds_the_expected_class(name, network):
     assert type(network).__name__ == CLASSES.get(name, type(network).__name__)
+
+
+@every_classifier
+def test_a_classifier_is_one_and_knows_its_number_of_classes(network):
     assert isinstance(network, Classifier)
     assert network.num_classes == NUM_CLASSES
+
+
+@every_phase_retrieval
+def test_a_network_for_phase_retrieval_is_one_and_knows_its_sizes(network):
+    assert isinstance(network, PhaseRetrievalNetwork)
+    assert (network.num_patterns, network.size_px) == (NUM_PATTERNS, SIZE_PX)
 
 
 def test_its_config_round_trips(name):
@@ -73,6 +113,7 @@ def test_by_name_and_by_config_are_the_same_act(name):
     assert all(torch.equal(a, b) for a, b in zip(by_config.parameters(), by_name.parameters(), strict=True))
 
 
+@every_classifier
 @pytest.mark.parametrize("size", [(64, 96), (65, 97), (33, 130)])
 def test_it_takes_odd_sizes_and_batch_1(network, size):
     network.eval()
@@ -80,10 +121,15 @@ def test_it_takes_odd_sizes_and_batch_1(network, size):
         assert network(torch.zeros(1, 3, *size)).shape == (1, NUM_CLASSES)
 
 
-def test_a_picture_gets_the_same_logits_alone_and_in_a_batch(network, images):
+def test_an_input_gets_the_same_output_alone_and_in_a_batch(network, images):
     network.eval()
     with torch.no_grad():
         torch.testing.assert_close(network(images)[1:], network(images[1:]), atol=1e-5, rtol=1e-4)
+
+
+def real(output):
+    """Return real and imaginary part behind each other; what is real already stays."""
+    return torch.view_as_real(output) if output.is_complex() else output
 
 
 def test_every_trainable_parameter_gets_a_finite_gradient_that_is_not_zero(network, images):
@@ -92,7 +138,7 @@ def test_every_trainable_parameter_gets_a_finite_gradient_that_is_not_zero(netwo
         for parameter in network.parameters():
             parameter.add_(0.01 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
     # Batch statistics make the mean of a batch blind to biases before them: weigh the logits unevenly.
-    logits = network(images)
+    logits = real(network(images))
     (logits * torch.linspace(1, 2, logits.numel()).view_as(logits)).square().sum().backward()
     for key, parameter in network.named_parameters():
         if parameter.requires_grad:
@@ -101,7 +147,7 @@ def test_every_trainable_parameter_gets_a_finite_gradient_that_is_not_zero(netwo
             assert parameter.grad.abs().max() > 0, key
 
 
-def test_a_saved_and_loaded_network_gives_identical_logits(name, network, images, tmp_path):
+def test_a_saved_and_loaded_network_gives_identical_outputs(name, network, images, tmp_path):
     from photic.core.checkpoint import Checkpoint, load_weights, read_checkpoint, write_checkpoint
 
     file = write_checkpoint(tmp_path / "network.safetensors", Checkpoint(network.state_dict()))
@@ -112,6 +158,7 @@ def test_a_saved_and_loaded_network_gives_identical_logits(name, network, images
         assert torch.equal(network.eval()(images), other.eval()(images))
 
 
+@every_classifier
 def test_activation_layer_gives_one_map_per_picture_with_gradients(network, images):
     maps = []
     handle = network.eval().activation_layer().register_forward_hook(lambda _, __, output: maps.append(output))
@@ -125,24 +172,101 @@ def test_activation_layer_gives_one_map_per_picture_with_gradients(network, imag
     assert gradient.abs().max() > 0
 
 
+@every_classifier
 def test_backbone_parameters_are_some_of_its_own_and_leave_a_head(network):
     own = {id(parameter) for parameter in network.parameters()}
     backbone = {id(parameter) for parameter in network.backbone_parameters()}
     assert backbone < own
 
 
+@every_classifier
 def test_normalisation_is_three_numbers_each(network):
     assert len(network.mean) == len(network.std) == 3
     assert min(network.std) > 0
     assert isinstance(network, nn.Module)
 
 
+@every_classifier
 def test_it_says_when_the_class_count_is_open(name):
-    if issubclass(models.config_class(name), ClassifierConfig):
-        from photic.core.errors import ConfigError
+    with pytest.raises(ConfigError, match=rf"{name}\.num_classes: not set"):
+        models.config_class(name)().build()
 
-        with pytest.raises(ConfigError, match=rf"{name}\.num_classes: not set"):
-            models.config_class(name)().build()
+
+@every_phase_retrieval
+def test_it_says_which_size_is_open(name):
+    for field in ("num_patterns", "size_px"):
+        with pytest.raises(ConfigError, match=rf"{name}\.{field}: not set"):
+            configured(name, **{field: None}).build()
+
+
+@every_phase_retrieval
+@pytest.mark.parametrize("output", ["real_imag", "amp_phase"])
+def test_patches_are_complex_of_the_patterns_shape_whatever_autocast_does(name, images, output):
+    torch.manual_seed(0)
+    network = configured(name, output=output).build().eval()
+    with torch.no_grad():
+        plain = network(images)
+        with torch.autocast("cpu", torch.bfloat16):
+            mixed = network(images)
+    for patches in (plain, mixed):
+        assert patches.shape == images.shape
+        assert patches.dtype == torch.complex64
+    torch.testing.assert_close(mixed, plain, atol=0.05, rtol=0.05)
+
+
+@every_phase_retrieval
+@pytest.mark.parametrize("output", ["real_imag", "amp_phase"])
+def test_an_untrained_network_gives_a_nearly_flat_object_and_nothing_outside_its_support(name, images, output):
+    torch.manual_seed(0)
+    network = configured(name, output=output).build().eval()
+    support = network.support()
+    assert (support.shape, support.dtype) == ((SIZE_PX, SIZE_PX), torch.bool)
+    quarter = SIZE_PX // 4
+    assert support[quarter:-quarter, quarter:-quarter].all()
+    with torch.no_grad():
+        patches = network(images)
+    assert (patches[..., ~support] == 0).all()
+    assert patches[..., support].abs().mean().item() == pytest.approx(1, abs=0.1)
+    assert patches[..., support].abs().std() < 0.2
+    assert patches[..., support].angle().std() < 0.2
+
+
+@every_phase_retrieval
+def test_where_it_predicts_every_pixel_depends_on_the_weights(network, images):
+    network = copy.deepcopy(network)
+    with torch.no_grad():
+        before = network(images)
+        for parameter in network.parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2)))
+        assert ((network(images) != before).all(dim=(0, 1)) == network.support()).all()
+
+
+@every_phase_retrieval
+@pytest.mark.parametrize("number", [1, 4])
+def test_it_takes_groups_of_any_number_and_batch_1(name, number):
+    network = configured(name, num_patterns=number).build().eval()
+    with torch.no_grad():
+        assert network(torch.rand(1, number, SIZE_PX, SIZE_PX)).shape == (1, number, SIZE_PX, SIZE_PX)
+
+
+@every_phase_retrieval
+@pytest.mark.parametrize("shape", [(2, 1, 32, 32), (2, 2, 32, 16), (2, 2, 64, 64), (2, 32, 32)], ids=str)
+def test_inputs_of_another_shape_are_refused_with_both_shapes(network, shape):
+    with pytest.raises(DataError, match=re.escape(f"(B, {NUM_PATTERNS}, {SIZE_PX}, {SIZE_PX})") + ".*" + re.escape(str(shape))):
+        network(torch.zeros(shape))
+
+
+@every_phase_retrieval
+def test_complex_and_integer_inputs_are_refused(network):
+    for dtype in (torch.complex64, torch.int32):
+        with pytest.raises(DataError, match=str(dtype)):
+            network(torch.zeros(1, NUM_PATTERNS, SIZE_PX, SIZE_PX, dtype=dtype))
+
+
+@every_phase_retrieval
+def test_a_side_that_cannot_be_halved_is_refused_with_the_nearest_that_can(name):
+    with pytest.raises(ConfigError, match=rf"{name}\.size_px: 33 is not divisible by \d+.*32 and \d+ are the nearest sides"):
+        configured(name, size_px=33).build()
 
 
 def test_the_source_index_says_what_the_imported_class_says(name):
