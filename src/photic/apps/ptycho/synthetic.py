@@ -287,11 +287,11 @@ def scan_positions(
 def _spiral(rng: np.random.Generator, height: float, width: float, step_px: float) -> Field:
     reach = math.hypot(height, width) / 2
     index = np.arange(math.ceil(math.pi * (reach / step_px) ** 2) + 1)
-    radius = step_px * np.sqrt(index / math.pi)
+    radius = step_px * np.sqrt((index + 0.5) / math.pi)  # the half keeps the first two apart
     angle = index * math.pi * (3 - math.sqrt(5)) + rng.uniform(0, 2 * math.pi)
     places = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
     is_inside = (np.abs(places) <= (width / 2, height / 2)).all(axis=1)
-    kept: Field = places[is_inside]
+    kept: Field = places[is_inside] if is_inside.any() else np.zeros((1, 2))  # the middle always fits
     return kept
 
 
