@@ -56,6 +56,12 @@ class Plugin:
     """Writes the application's HTML page for a run: ``write_report(run_folder, path) -> Path``."""
     formats: dict[str, str] = field(default_factory=dict)
     """Output formats of ``photic predict``: name to a ``photic.inference.outputs.PredictionFormat``."""
+    readers: dict[str, str] = field(default_factory=dict)
+    """Readers of measurement files: name to function. Those of ptychography are like ``photic.apps.ptycho.readers.cxi:read``."""
+    predictors: dict[str, Command] = field(default_factory=dict)
+    """What `photic predict` does with a model of one of its tasks: name of the task to a command, whose first argument is the model."""
+    evaluators: dict[str, Command] = field(default_factory=dict)
+    """What `photic evaluate` does with a run of one of its tasks, likewise."""
     data_commands: dict[str, Command] = field(default_factory=dict)
     """Verbs of ``photic data VERB NAME ...``, for example ``check``."""
     commands: dict[str, Command] = field(default_factory=dict)

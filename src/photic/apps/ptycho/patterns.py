@@ -216,7 +216,9 @@ class MeasuredPatterns(Patterns):
         where: file and key, for messages.
         layout: ``mhw`` for (M, N, N), ``hwm`` for (N, N, M).
         is_dc_centred: False if the zero frequency is at index [0, 0].
-        crop_px: keep only the central ``crop_px`` x ``crop_px`` pixels (after centring); None needs square patterns.
+        orientation: whether frames are transposed, then turned over along rows, then along columns, keeping the zero frequency where it is.
+        crop_px: keep only ``crop_px`` x ``crop_px`` pixels (after centring and turning); None needs square patterns.
+        center_px: [row, column] of the zero frequency in the frames, around which they are cropped; None: half their size.
         mask: ``(N, N)``, True where a pixel is valid; the others read as 0 whatever they hold.
 
     Raises:
@@ -231,7 +233,9 @@ class MeasuredPatterns(Patterns):
         where: str = "diffraction",
         layout: Layout = "mhw",
         is_dc_centred: bool = True,
+        orientation: tuple[bool, bool, bool] = (False, False, False),
         crop_px: int | None = None,
+        center_px: tuple[int, int] | None = None,
         mask: NDArray[np.bool_] | None = None,
     ) -> None:
         if len(store.shape) != 3 or store.dtype.kind not in "iuf":
@@ -239,19 +243,23 @@ class MeasuredPatterns(Patterns):
         if domain not in ("amplitude", "counts"):
             raise DataError(f"{where}: domain {domain!r} is unknown, expected 'amplitude' or 'counts'")
         self._axis = 0 if layout == "mhw" else 2
+        self._orientation = orientation
+        self._is_dc_centred = is_dc_centred
         height, width = (length for axis, length in enumerate(store.shape) if axis != self._axis)
+        if orientation[0]:
+            height, width = width, height
         if crop_px is None and height != width:
             raise DataError(
                 f"{where}: patterns of {height} x {width} pixels are not square; crop them (`photic data convert ptycho --crop N`)"
             )
         size = height if crop_px is None else crop_px
-        if size > min(height, width):
-            raise DataError(f"{where}: cannot crop patterns of {height} x {width} pixels to {size} x {size}")
-        # Index N/2 holds the zero frequency before and after the crop.
-        self._window = (
-            slice(height // 2 - size // 2, height // 2 - size // 2 + size),
-            slice(width // 2 - size // 2, width // 2 - size // 2 + size),
-        )
+        row, column = (height // 2, width // 2) if center_px is None else center_px
+        top, left = row - size // 2, column - size // 2
+        if top < 0 or left < 0 or top + size > height or left + size > width:
+            raise DataError(
+                f"{where}: {size} x {size} pixels around [{row}, {column}] are not inside patterns of {height} x {width} pixels"
+            )
+        self._window = (slice(top, top + size), slice(left, left + size))
         if mask is not None and mask.shape != (size, size):
             raise DataError(f"{where}: the mask has shape {mask.shape}, expected ({size}, {size})")
         self.shape = (store.shape[self._axis], size, size)
@@ -259,7 +267,6 @@ class MeasuredPatterns(Patterns):
         self.where = where
         self.stored_dtype = store.dtype
         self._store = store
-        self._is_dc_centred = is_dc_centred
         self._mask = None if mask is None or bool(mask.all()) else mask
 
     def stored(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -267,13 +274,23 @@ class MeasuredPatterns(Patterns):
         piece = self._store.read(rows, self._axis)
         if self._axis == 2:
             piece = piece.transpose(2, 0, 1)
-        if not self._is_dc_centred:
-            piece = np.fft.fftshift(piece, axes=(1, 2))
         with np.errstate(over="ignore"):
-            cast = np.array(piece[:, *self._window], dtype=np.float32, order="C")
+            cast = np.array(self.framed(piece), dtype=np.float32, order="C")
         if self._mask is not None:
             cast[:, ~self._mask] = 0.0
         return cast
+
+    def framed(self, frames: NDArray[Any]) -> NDArray[Any]:
+        """Return frames ``(n, height, width)`` as the file has them centred, turned and cropped as the patterns are."""
+        if not self._is_dc_centred:
+            frames = np.fft.fftshift(frames, axes=(1, 2))
+        if self._orientation[0]:
+            frames = frames.transpose(0, 2, 1)
+        for axis in (1, 2):
+            if self._orientation[axis]:
+                # Index N/2 stays at N/2, which a plain flip would move by one pixel.
+                frames = np.roll(np.flip(frames, axis), 1 - frames.shape[axis] % 2, axis)
+        return frames[:, *self._window]
 
     def gather(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return checked amplitudes ``(n, N, N)``."""
@@ -321,6 +338,20 @@ class TakenPatterns(Patterns):
     def gather(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Return amplitudes ``(n, N, N)``."""
         return self._source.gather(self._taken[rows])
+
+
+class CroppedPatterns(Patterns):
+    """The central ``size_px`` x ``size_px`` pixels of other patterns, the zero frequency at N/2 before and after."""
+
+    def __init__(self, source: Patterns, size_px: int) -> None:
+        first = source.shape[1] // 2 - size_px // 2
+        self.shape = (len(source), size_px, size_px)
+        self._source = source
+        self._window = slice(first, first + size_px)
+
+    def gather(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Return amplitudes ``(n, N, N)``."""
+        return np.ascontiguousarray(self._source.gather(rows)[:, self._window, self._window])
 
 
 class JoinedPatterns(Patterns):

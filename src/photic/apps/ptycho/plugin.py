@@ -8,6 +8,18 @@ plugin = Plugin(
     name="ptycho",
     package="photic.apps.ptycho",
     summary="Ptychographic reconstruction, learned with the physics inside and iterative, from raw scans to complex objects",
+    readers={
+        "raw_npz": "photic.apps.ptycho.readers.raw_npz:read",
+        "cxi": "photic.apps.ptycho.readers.cxi:read",
+        "ptychodus": "photic.apps.ptycho.readers.ptychodus:read",
+        "ptylab": "photic.apps.ptycho.readers.ptylab:read",
+    },
+    data_commands={
+        "check": Command(
+            summary="Read scans and print what they hold, overlap, problems; draw them", target="photic.apps.ptycho.check:main"
+        ),
+        "convert": Command(summary="Write a scan of any known format as raw NPZ", target="photic.apps.ptycho.convert:main"),
+    },
     commands={
         "simulate": Command(
             summary="Measure an object in the computer: raw scans with truth, from pictures or drawn objects",

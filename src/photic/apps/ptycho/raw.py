@@ -66,8 +66,7 @@ class RawNPZData:
         count, size = patterns.shape[0], patterns.shape[1]
         if count < 1 or size < 2 or size % 2:
             raise DataError(
-                f"{where}: key 'diffraction' has shape {patterns.shape}, expected (M, N, N) with M >= 1 and N even; "
-                "`photic data convert ptycho FILE --crop N` crops patterns"
+                f"{where}: key 'diffraction' has shape {patterns.shape}, expected (M, N, N) with M >= 1 and N even; crop the patterns"
             )
         for key in ("xcoords", "ycoords", "xcoords_start", "ycoords_start"):
             value = getattr(self, key)
@@ -289,7 +288,7 @@ def load_raw_npz(
         optional("ycoords_start"),
         where,
     )
-    warn_of_doubts(raw)
+    warn_of_doubts(raw, patterns)
     return raw
 
 
@@ -338,8 +337,13 @@ def load_scans(
     return Scans(tuple(load_raw_npz(path, domain=domain, layout=layout, N=N) for path in paths))
 
 
-def warn_of_doubts(raw: RawNPZData) -> None:
-    """Warn of positions that occur twice, and of patterns that look as if they were of another domain than declared."""
+def warn_of_doubts(raw: RawNPZData, measured: MeasuredPatterns) -> None:
+    """Warn of positions that occur twice, and of patterns that look as if they were of another domain than declared.
+
+    Args:
+        raw: the scan.
+        measured: its patterns as the file has them.
+    """
     twice = num_duplicates(raw)
     if twice:
         warnings.warn(
@@ -348,10 +352,9 @@ def warn_of_doubts(raw: RawNPZData) -> None:
             UserWarning,
             stacklevel=3,
         )
-    if isinstance(raw.diffraction, MeasuredPatterns):
-        doubt = domain_doubt(raw.diffraction, raw.probe_modes, raw.metadata)
-        if doubt is not None:
-            warnings.warn(doubt, UserWarning, stacklevel=3)
+    doubt = domain_doubt(measured, raw.probe_modes, raw.metadata)
+    if doubt is not None:
+        warnings.warn(doubt, UserWarning, stacklevel=3)
 
 
 def num_duplicates(raw: RawNPZData) -> int:
