@@ -1,0 +1,342 @@
+"""Laying one complex picture over another: sub-pixel registration, and what ptychography cannot know taken off.
+
+A ptychographic object is known only up to a complex scale, a linear phase ramp and a shift of the whole grid. Before
+two are compared, :func:`align` fits all of these. Shifts are ``(x, y)`` in pixels, the way the content moves.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.fft import fft2, fftfreq, ifft2, next_fast_len
+
+from photic.core.errors import ConfigError, DataError
+
+Complex = NDArray[np.complex128]
+Real = NDArray[np.float64]
+_MARGIN = 16
+_MAX_STEPS, _STEP_DONE = 20, 1e-9
+
+
+def fourier_shift(picture: ArrayLike, shift_px: tuple[float, float]) -> NDArray:
+    """Return a periodic picture moved by a fraction of pixels, exact for band-limited ones.
+
+    What leaves at one side comes in at the other. The highest frequency of an even side, which has no sign, is
+    moved as its cosine, so real pictures stay real.
+
+    Args:
+        picture: ``(H, W)`` real or complex.
+        shift_px: ``(x, y)``; positive moves right and down.
+
+    Returns:
+        ``(H, W)`` float64 or complex128.
+
+    Raises:
+        DataError: not two axes.
+
+    >>> np.allclose(fourier_shift([[0, 1, 0, 0]], (1, 0)), [[0, 0, 1, 0]])
+    True
+    """
+    array = _picture(picture, "picture")
+    moved = ifft2(fft2(array) * _shift_factor(array.shape, shift_px))
+    made: NDArray = moved if np.iscomplexobj(picture) else moved.real
+    return made
+
+
+def register(
+    picture: ArrayLike, reference: ArrayLike, *, upsampling: int = 100, whitened: bool = False, max_shift_px: float | None = None
+) -> tuple[float, float]:
+    """Return the shift ``(x, y)`` in pixels that lays a picture on its reference, to ``1 / upsampling`` of a pixel.
+
+    The peak of the cross-correlation is found on whole pixels and then in its neighbourhood of 1.5 pixels on a fine grid, by two
+    products of matrices. Borders count as periodic: take off the mean and fade them out before.
+
+    Source: Guizar-Sicairos, Thurman and Fienup 2008, Efficient subpixel image registration algorithms.
+
+    Args:
+        picture: ``(H, W)`` real or complex; a constant phase does not matter, a phase ramp does.
+        reference: the same shape.
+        upsampling: fine steps per pixel.
+        whitened: let all frequencies count alike (phase correlation), which sharpens the peak of pictures with little noise.
+        max_shift_px: no peak further off, in x or y, is taken; None: any.
+
+    Raises:
+        ConfigError: upsampling below 1, or a negative largest shift.
+        DataError: shapes differ, or values that are not finite.
+
+    >>> picture = np.outer(np.hanning(32), np.hanning(40))
+    >>> register(fourier_shift(picture, (-3.25, 1.5)), picture)
+    (3.25, -1.5)
+    """
+    if upsampling < 1 or (max_shift_px is not None and max_shift_px < 0):
+        raise ConfigError(f"expected upsampling >= 1 and max_shift_px >= 0, got {upsampling!r} and {max_shift_px!r}")
+    moving, fixed = _pair(picture, reference)
+    product = fft2(fixed) * np.conj(fft2(moving))
+    if whitened:
+        strength = np.abs(product)
+        product = product / np.maximum(strength, 1e-12 * max(strength.max(), 1e-300))
+    height, width = product.shape
+    strength = np.abs(ifft2(product))
+    if max_shift_px is not None:
+        far = [np.abs(fftfreq(side, 1 / side)) > max_shift_px for side in (height, width)]
+        strength[far[0]] = -1.0
+        strength[:, far[1]] = -1.0
+    row, column = np.unravel_index(int(np.argmax(strength)), strength.shape)
+    coarse = [float(place - side if place > side // 2 else place) for place, side in ((row, height), (column, width))]
+    if upsampling == 1 or not strength.max() > 0:
+        return coarse[1], coarse[0]
+    half = math.ceil(0.75 * upsampling)
+    steps = np.arange(-half, half + 1) / upsampling
+    if max_shift_px is not None:
+        places = [np.clip(centre + steps, -max_shift_px, max_shift_px) for centre in coarse]
+    else:
+        places = [centre + steps for centre in coarse]
+    down = np.exp(2j * np.pi * np.outer(places[0], fftfreq(height)))
+    across = np.exp(2j * np.pi * np.outer(fftfreq(width), places[1]))
+    fine = np.abs(down @ product @ across)
+    best = np.unravel_index(int(np.argmax(fine)), fine.shape)
+    return float(places[1][best[1]]), float(places[0][best[0]])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alignment:
+    """What lays one picture on another: ``scale * exp(i (ramp_x column + ramp_y row)) * (picture moved by shift)``."""
+
+    scale: complex
+    """Amplitude scale times phase offset of element [0, 0]."""
+    ramp_rad: tuple[float, float]
+    """``(x, y)`` phase ramp in radians per pixel."""
+    shift_px: tuple[float, float]
+    """``(x, y)`` by which the content is moved."""
+    residual: float
+    """Root of the weighted mean square of what differs afterwards, over that of the reference."""
+
+    def apply(self, picture: ArrayLike) -> Complex:
+        """Return a picture ``(H, W)`` moved, turned and scaled, complex128.
+
+        Raises:
+            DataError: not two axes.
+        """
+        array = _picture(picture, "picture")
+        moved = _Movable(array).moved(self.shift_px) if any(self.shift_px) else array
+        return self.scale * _ramp(array.shape, self.ramp_rad) * moved
+
+
+def align(
+    picture: ArrayLike,
+    reference: ArrayLike,
+    *,
+    weight: ArrayLike | None = None,
+    shift: bool = True,
+    ramp: bool = True,
+    max_shift_px: float | None = None,
+) -> tuple[Complex, Alignment]:
+    """Lay a complex picture on a reference: complex scale, linear phase ramp and sub-pixel shift.
+
+    The ramp is first estimated from the products of neighbouring pixels of each picture, which no shift changes, the shift from the
+    peak of the cross-correlation; then all are refined together by weighted least squares (Gauss-Newton on the complex difference).
+    At the end the modulus of the scale is that of the amplitudes' own least squares, which noise in the phase does not shrink.
+
+    Args:
+        picture: ``(H, W)`` complex; borders are continued smoothly where the shift asks for what lies outside.
+        reference: ``(H, W)`` complex.
+        weight: ``(H, W)`` >= 0, or a mask: what counts; None: everything.
+        shift: whether to move it.
+        ramp: whether to take off a phase ramp.
+        max_shift_px: largest shift looked for, in x and y; None: a quarter of the shorter side.
+
+    Returns:
+        The aligned picture ``(H, W)`` complex128, and the parameters.
+
+    Raises:
+        ConfigError: a negative largest shift.
+        DataError: shapes differ, values are not finite, or one of the pictures is zero wherever it counts.
+
+    >>> rng = np.random.default_rng(0)
+    >>> reference = np.exp(1j * rng.random((16, 16)))
+    >>> aligned, found = align(0.5j * reference * np.exp(0.02j * np.arange(16)), reference, shift=False)
+    >>> bool(np.allclose(aligned, reference)), round(found.ramp_rad[0], 6), round(abs(found.scale), 6)
+    (True, -0.02, 2.0)
+    """
+    moving, fixed = _pair(picture, reference)
+    weights = _weight(weight, moving.shape)
+    if not (weights * np.abs(moving)).any() or not (weights * np.abs(fixed)).any():
+        raise DataError("align: expected both pictures to be other than zero somewhere where the weight is")
+    limit = min(moving.shape) / 4 if max_shift_px is None else max_shift_px
+    movable = _Movable(moving)
+    moved, slope = (0.0, 0.0), (0.0, 0.0)
+    if ramp:
+        slope = _difference(_slope(fixed, fixed, weights), _slope(moving, moving, weights))
+    if shift:
+        moved = _coarse_shift(moving * _ramp(moving.shape, slope), fixed, weights, limit)
+    if ramp:
+        # Now that the pictures overlap, the ramp of their quotient is what is left.
+        quotient = fixed * np.conj(movable.moved(moved)) * _ramp(moving.shape, (-slope[0], -slope[1]))
+        rest = _slope(quotient, quotient, weights)
+        slope = (slope[0] + rest[0], slope[1] + rest[1])
+    moved, slope = _refined(movable, fixed, weights, moved, slope, shift=shift, ramp=ramp, limit=limit)
+    turned = _ramp(moving.shape, slope) * movable.moved(moved)
+    phase = np.angle(np.sum(weights * np.conj(turned) * fixed))
+    strength = np.sum(weights * np.abs(turned) * np.abs(fixed)) / np.sum(weights * np.abs(turned) ** 2)
+    scale = complex(strength * np.exp(1j * phase))
+    aligned = scale * turned
+    residual = math.sqrt(np.sum(weights * np.abs(fixed - aligned) ** 2) / np.sum(weights * np.abs(fixed) ** 2))
+    return aligned, Alignment(scale=scale, ramp_rad=slope, shift_px=moved, residual=residual)
+
+
+class _Movable:
+    """A picture whose borders run into each other smoothly, with its spectrum, to be moved many times."""
+
+    def __init__(self, picture: Complex) -> None:
+        self.shape = picture.shape
+        total = [next_fast_len(side + 2 * _MARGIN) for side in picture.shape]
+        around = [(_MARGIN, whole - side - _MARGIN) for whole, side in zip(total, picture.shape, strict=True)]
+        middle = complex(picture.mean())
+        padded = np.pad(picture.real, around, "linear_ramp", end_values=middle.real) + 1j * np.pad(
+            picture.imag, around, "linear_ramp", end_values=middle.imag
+        )
+        self.padded_shape = padded.shape
+        self.spectrum = fft2(padded)
+        self.inside = tuple(slice(_MARGIN, _MARGIN + side) for side in picture.shape)
+
+    def moved(self, shift_px: tuple[float, float]) -> Complex:
+        """Return the picture moved."""
+        made: Complex = ifft2(self.spectrum * _shift_factor(self.padded_shape, shift_px))[self.inside]
+        return made
+
+    def slopes(self, shift_px: tuple[float, float]) -> tuple[Complex, Complex]:
+        """Return the derivatives of the moved picture by the shift in x and in y."""
+        factor = self.spectrum * _shift_factor(self.padded_shape, shift_px)
+        rows, columns = (_frequencies(side, nyquist=False) for side in self.padded_shape)
+        return ifft2(factor * (-2j * np.pi * columns[None, :]))[self.inside], ifft2(factor * (-2j * np.pi * rows[:, None]))[self.inside]
+
+
+def _refined(
+    movable: _Movable, fixed: Complex, weights: Real, moved: tuple[float, float], slope: tuple[float, float],
+    *, shift: bool, ramp: bool, limit: float,
+) -> tuple[tuple[float, float], tuple[float, float]]:  # fmt: skip
+    """Gauss-Newton on shift and ramp, the complex scale solved for at every place; a step that does not help is halved."""
+    rows, columns = (np.arange(side, dtype=np.float64) - (side - 1) / 2 for side in movable.shape)
+
+    def fit(values: Real) -> tuple[Complex, complex, float]:
+        turned = _ramp(movable.shape, (values[2], values[3])) * movable.moved((values[0], values[1]))
+        scale = complex(np.sum(weights * np.conj(turned) * fixed) / max(np.sum(weights * np.abs(turned) ** 2), 1e-300))
+        return turned, scale, float(np.sum(weights * np.abs(fixed - scale * turned) ** 2))
+
+    values = np.array([*moved, *slope])
+    free = [index for index, wanted in enumerate((shift, shift, ramp, ramp)) if wanted]
+    turned, scale, loss = fit(values)
+    for _ in range(_MAX_STEPS if free else 0):
+        derivatives: list[Complex] = [turned, 1j * turned]
+        if shift:
+            unit = scale * _ramp(movable.shape, (values[2], values[3]))
+            derivatives += [unit * part for part in movable.slopes((values[0], values[1]))]
+        if ramp:
+            derivatives += [1j * scale * columns[None, :] * turned, 1j * scale * rows[:, None] * turned]
+        step = _least_squares(derivatives, fixed - scale * turned, weights)[2:]
+        for share in 0.5 ** np.arange(10):
+            trial = values.copy()
+            trial[free] += share * step
+            trial[:2] = np.clip(trial[:2], -limit, limit)
+            found = fit(trial)
+            if found[2] <= loss:
+                break
+        else:
+            break
+        change = float(np.abs(trial - values).max())
+        values, (turned, scale, loss) = trial, found
+        if change < _STEP_DONE:
+            break
+    return (float(values[0]), float(values[1])), (float(values[2]), float(values[3]))
+
+
+def _least_squares(derivatives: list[Complex], difference: Complex, weights: Real) -> Real:
+    """Real steps along complex derivatives that shrink a complex difference; directions that change nothing get none."""
+    columns = np.stack([(np.sqrt(weights) * part).ravel() for part in derivatives], axis=1)
+    target = (np.sqrt(weights) * difference).ravel()
+    norms = np.sqrt(np.square(np.abs(columns)).sum(axis=0))
+    norms[norms == 0] = 1.0
+    columns = columns / norms
+    normal, right = (columns.conj().T @ columns).real, (columns.conj().T @ target).real
+    step: Real = np.linalg.lstsq(normal, right, rcond=1e-10)[0] / norms
+    return step
+
+
+def _coarse_shift(picture: Complex, reference: Complex, weights: Real, limit: float) -> tuple[float, float]:
+    window = weights * np.outer(*(np.hanning(side + 2)[1:-1] for side in picture.shape))
+    if not window.any():
+        return 0.0, 0.0
+    parts = [window * (part - np.average(part, weights=window)) for part in (picture, reference)]
+    return register(*parts, upsampling=10, max_shift_px=limit)
+
+
+def _slope(first: Complex, second: Complex, weights: Real) -> tuple[float, float]:
+    """Phase step from a pixel to its neighbour, mean direction over all pairs, ``(x, y)`` in radians."""
+    steps = []
+    for axis in (1, 0):
+        ahead = [slice(None)] * 2
+        behind = [slice(None)] * 2
+        ahead[axis], behind[axis] = slice(1, None), slice(None, -1)
+        a, b = tuple(ahead), tuple(behind)
+        steps.append(float(np.angle(np.sum(np.sqrt(weights[a] * weights[b]) * first[a] * np.conj(second[b])))))
+    return steps[0], steps[1]
+
+
+def _difference(first: tuple[float, float], second: tuple[float, float]) -> tuple[float, float]:
+    wrapped = [math.remainder(a - b, 2 * math.pi) for a, b in zip(first, second, strict=True)]
+    return wrapped[0], wrapped[1]
+
+
+def _ramp(shape: tuple[int, ...], ramp_rad: tuple[float, float]) -> Complex:
+    rows, columns = (np.arange(side) for side in shape)
+    made: Complex = np.exp(1j * ramp_rad[1] * rows)[:, None] * np.exp(1j * ramp_rad[0] * columns)[None, :]
+    return made
+
+
+def _frequencies(side: int, *, nyquist: bool) -> Real:
+    frequencies: Real = fftfreq(side)
+    if side % 2 == 0 and not nyquist:
+        frequencies[side // 2] = 0.0
+    return frequencies
+
+
+def _shift_factor(shape: tuple[int, ...], shift_px: tuple[float, float]) -> Complex:
+    factors = []
+    for side, distance in zip(shape, shift_px[::-1], strict=True):
+        factor = np.exp(-2j * np.pi * _frequencies(side, nyquist=True) * distance)
+        if side % 2 == 0:
+            factor[side // 2] = math.cos(math.pi * distance)
+        factors.append(factor)
+    made: Complex = factors[0][:, None] * factors[1][None, :]
+    return made
+
+
+def _picture(value: ArrayLike, name: str) -> Complex:
+    array = np.asarray(value)
+    if array.ndim != 2 or not array.size or array.dtype.kind not in "biufc":
+        raise DataError(f"{name}: expected numbers of shape (H, W), got {array.dtype} of shape {array.shape}")
+    return array.astype(np.complex128)
+
+
+def _pair(picture: ArrayLike, reference: ArrayLike) -> tuple[Complex, Complex]:
+    moving, fixed = _picture(picture, "picture"), _picture(reference, "reference")
+    if moving.shape != fixed.shape:
+        raise DataError(f"picture: expected the shape of the reference, {fixed.shape}, got {moving.shape}")
+    for name, array in (("picture", moving), ("reference", fixed)):
+        if not np.isfinite(array).all():
+            raise DataError(f"{name}: expected finite values")
+    return moving, fixed
+
+
+def _weight(weight: ArrayLike | None, shape: tuple[int, ...]) -> Real:
+    if weight is None:
+        return np.ones(shape)
+    array = np.asarray(weight, dtype=np.float64)
+    if array.shape != shape:
+        raise DataError(f"weight: expected the shape of the pictures, {shape}, got {array.shape}")
+    if not np.isfinite(array).all() or (array < 0).any():
+        raise DataError("weight: expected finite values >= 0")
+    return array
