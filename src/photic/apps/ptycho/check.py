@@ -74,10 +74,10 @@ def draw(report: ScanReport, folder: Path, *, force: bool = False) -> list[Path]
 
     made = []
     if report.positions_px is not None:
-        figure = figures.positions(report.positions_px, field_px=report.size_px, title=f"{report.path.name}: positions")
+        figure = figures.positions(report.positions_px, field_px=report.size_px, title="Scan positions")
         made.append(figures.save(figure, folder / f"{report.path.stem}_positions.png", force=force))
     if report.mean_counts is not None:
-        figure = pattern(report.mean_counts, title=f"{report.path.name}: mean of {report.num_patterns} patterns")
+        figure = pattern(report.mean_counts, title=f"Mean of {report.num_patterns} patterns")
         made.append(figures.save(figure, folder / f"{report.path.stem}_mean_pattern.png", force=force))
     return made
 

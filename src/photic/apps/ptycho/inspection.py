@@ -196,10 +196,12 @@ def _look_at_patterns(report: ScanReport, patterns: MeasuredPatterns, progress: 
     sums = np.empty(count)
     total = np.zeros((size, size))
     brightest, zeros, bad = 0.0, 0, np.zeros(count, np.int64)
+    low, high = np.inf, -np.inf
     step = max(1, 32 * 2**20 // (4 * size * size))
     for start in range(0, count, step):
         rows = np.arange(start, min(count, start + step))
         piece = patterns.stored(rows)
+        low, high = min(low, float(np.nanmin(piece))), max(high, float(np.nanmax(piece)))
         is_bad = ~(piece >= 0) | ~np.isfinite(piece)
         bad[rows] = is_bad.sum(axis=(1, 2))
         piece[is_bad] = 0
@@ -218,6 +220,9 @@ def _look_at_patterns(report: ScanReport, patterns: MeasuredPatterns, progress: 
     empty = int((sums == 0).sum())
     if empty:
         report.problems.append(f"{patterns.where}: {empty} patterns are empty, the first is pattern {int(np.argmin(sums))}; leave them out")
+    for row in report.keys:
+        if f"key '{row['key']}'" in patterns.where and np.isfinite([low, high]).all():
+            row |= {"min": low, "max": high, "of": "value"}
     report.domain = patterns.domain
     report.patterns = {
         "photons_mean": float(sums.mean()),
@@ -229,12 +234,12 @@ def _look_at_patterns(report: ScanReport, patterns: MeasuredPatterns, progress: 
     report.mean_counts = total / count
     if total.sum() > 0:
         grid = np.arange(size) - size // 2
-        row, column = float(total.sum(axis=1) @ grid / total.sum()), float(total.sum(axis=0) @ grid / total.sum())
-        report.patterns |= {"centre_row_px": row, "centre_column_px": column}
-        if math.hypot(row, column) > max(2.0, _OFF_CENTRE * size):
+        down, right = float(total.sum(axis=1) @ grid / total.sum()), float(total.sum(axis=0) @ grid / total.sum())
+        report.patterns |= {"centre_row_px": down, "centre_column_px": right}
+        if math.hypot(down, right) > max(2.0, _OFF_CENTRE * size):
             report.notes.append(
-                f"the mean pattern's centre of mass is {row:+.1f} rows and {column:+.1f} columns from [{size // 2}, {size // 2}], where the zero "
-                "frequency is expected; a refracting specimen does that, and so does a detector that is not centred"
+                f"the mean pattern's centre of mass is {down:+.1f} rows and {right:+.1f} columns from [{size // 2}, {size // 2}], where "
+                "the zero frequency is expected; a refracting specimen does that, and so does a detector that is not centred"
             )
 
 
@@ -244,8 +249,8 @@ def _look_at_probe(report: ScanReport, modes: NDArray[np.complex64]) -> None:
     photons = report.patterns.get("photons_mean")
     if photons and not 0.5 < energy / photons < 2:
         report.notes.append(
-            f"the probe's energy is {energy:.4g}, patterns have {photons:.4g} photons: a factor of {energy / photons:.3g}, which the specimen's "
-            "transmission, or the probe's scale, must explain"
+            f"the probe's energy is {energy:.4g}, patterns have {photons:.4g} photons: a factor of {energy / photons:.3g}, which the "
+            "specimen's transmission, or the probe's scale, must explain"
         )
 
 

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from photic.apps.ptycho.patterns import LazyArray, MappedStore, MemoryStore, Store
+from photic.apps.ptycho.patterns import LazyArray
+from photic.apps.ptycho.stores import MappedStore, MemoryStore, Store
 from photic.core.errors import DataError
 from photic.core.files import atomic_path
 

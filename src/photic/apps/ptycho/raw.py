@@ -16,13 +16,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from photic.apps.ptycho.contract import checked_mask, checked_positions, checked_probe, refuse_outside
 from photic.apps.ptycho.npz import NpzFile, write_npz
 from photic.apps.ptycho.patterns import Domain, JoinedPatterns, Layout, MeasuredPatterns, Patterns, as_patterns
 from photic.apps.ptycho.plausibility import domain_doubt
 from photic.core.errors import ConfigError, DataError, StorageError
 
 SCHEMA_VERSION = 1
-_INSIDE_TOLERANCE_PX = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,16 +71,16 @@ class RawNPZData:
         for key in ("xcoords", "ycoords", "xcoords_start", "ycoords_start"):
             value = getattr(self, key)
             if value is not None:
-                object.__setattr__(self, key, _positions(value, count, key, where))
+                object.__setattr__(self, key, checked_positions(value, count, key, where))
         index = np.asarray(self.scan_index)
         if index.size == 0:
             index = np.zeros(count, np.int64)
         if index.shape != (count,) or index.dtype.kind not in "iu":
             raise DataError(f"{where}: key 'scan_index' is {index.dtype} of shape {index.shape}, expected integers of shape ({count},)")
         object.__setattr__(self, "scan_index", index.astype(np.int64))
-        object.__setattr__(self, "probeGuess", _probe(self.probeGuess, size, where))
+        object.__setattr__(self, "probeGuess", checked_probe(self.probeGuess, size, where))
         if self.mask is not None:
-            mask = _mask(self.mask, size, where)
+            mask = checked_mask(self.mask, size, where)
             object.__setattr__(self, "mask", mask)
             if isinstance(patterns, MeasuredPatterns):
                 patterns = patterns.masked(mask)
@@ -92,7 +92,7 @@ class RawNPZData:
                     f"{where}: key 'objectGuess' is {truth.dtype} of shape {truth.shape}, expected complex numbers of shape (H, W)"
                 )
             object.__setattr__(self, "objectGuess", truth.astype(np.complex64))
-            _refuse_outside(self.positions_px, size, truth.shape, where)
+            refuse_outside(self.positions_px, size, truth.shape, where)
         if not isinstance(self.metadata, dict):  # type: ignore[unreachable,unused-ignore]
             raise DataError(f"{where}: the metadata are a {type(self.metadata).__name__}, expected a dict of JSON values")
 
@@ -368,66 +368,6 @@ def num_duplicates(raw: RawNPZData) -> int:
 
 def _are_equal(one: NDArray[Any] | None, other: NDArray[Any] | None) -> bool:
     return one is other if one is None or other is None else np.array_equal(one, other)
-
-
-def _positions(value: Any, count: int, key: str, where: str) -> NDArray[np.float64]:
-    array = np.asarray(value)
-    if array.shape != (count,) or array.dtype.kind not in "iuf":
-        raise DataError(
-            f"{where}: key '{key}' is {array.dtype} of shape {array.shape}, expected real numbers of shape ({count},), one per pattern"
-        )
-    array = array.astype(np.float64)
-    if not np.isfinite(array).all():
-        rows = np.flatnonzero(~np.isfinite(array))
-        raise DataError(f"{where}: key '{key}' has {len(rows)} non-finite positions, the first in row {rows[0]}; expected object pixels")
-    return array
-
-
-def _probe(value: Any, size: int, where: str) -> NDArray[np.complex64]:
-    probe = np.asarray(value)
-    if probe.dtype.kind not in "cfiu":
-        raise DataError(f"{where}: key 'probeGuess' is {probe.dtype}, expected complex numbers")
-    is_fine = probe.shape in ((size, size), (size, size, 1)) or (
-        probe.ndim == 3 and probe.shape[0] >= 1 and probe.shape[1:] == (size, size)
-    )
-    if not is_fine:
-        raise DataError(
-            f"{where}: key 'probeGuess' has shape {probe.shape}, expected ({size}, {size}), ({size}, {size}, 1) or modes "
-            f"(P, {size}, {size}), as the patterns have {size} x {size} pixels"
-        )
-    if not np.isfinite(probe).all() or not np.any(probe):
-        raise DataError(f"{where}: key 'probeGuess' is zero everywhere or has non-finite values; expected a finite probe")
-    return probe.astype(np.complex64)
-
-
-def _mask(value: Any, size: int, where: str) -> NDArray[np.bool_]:
-    mask = np.asarray(value)
-    if mask.shape != (size, size) or (mask.dtype.kind != "b" and not (mask.dtype.kind in "iu" and np.isin(mask, (0, 1)).all())):
-        raise DataError(
-            f"{where}: key 'mask' is {mask.dtype} of shape {mask.shape}, expected booleans of shape ({size}, {size}), True = valid pixel"
-        )
-    mask = mask.astype(np.bool_)
-    if not mask.any():
-        raise DataError(f"{where}: key 'mask' marks no pixel as valid (True)")
-    return mask
-
-
-def _refuse_outside(positions: NDArray[np.float64], size: int, shape: tuple[int, ...], where: str) -> None:
-    first = positions - size // 2
-    last = positions + (size - size // 2 - 1)
-    limits = np.array([shape[1] - 1, shape[0] - 1], np.float64)
-    is_outside = ((first < -_INSIDE_TOLERANCE_PX) | (last > limits + _INSIDE_TOLERANCE_PX)).any(axis=1)
-    if not is_outside.any():
-        return
-    row = int(np.flatnonzero(is_outside)[0])
-    fits_swapped = bool(((first >= -_INSIDE_TOLERANCE_PX) & (last <= limits[::-1] + _INSIDE_TOLERANCE_PX)).all())
-    hint = " With x and y swapped all would fit: x is the column, y the row." if fits_swapped else ""
-    raise DataError(
-        f"{where}: {int(is_outside.sum())} of {len(positions)} patches of {size} pixels stick out of key 'objectGuess' of shape "
-        f"{shape}; the first is row {row} at x = {positions[row, 0]:g}, y = {positions[row, 1]:g}. "
-        f"Expected {size // 2} <= x <= {shape[1] - size + size // 2} "
-        f"and {size // 2} <= y <= {shape[0] - size + size // 2}.{hint}"
-    )
 
 
 def _layout(shape: tuple[int, ...], count: int, layout: str, where: str) -> Layout:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
+from photic.apps.ptycho.cropping import crop_detector
 from photic.apps.ptycho.patterns import Domain
 from photic.apps.ptycho.raw import RawNPZData
 from photic.apps.ptycho.readers.base import OtherFormatError, Reader, ScanRecord, to_raw
@@ -78,8 +79,8 @@ def load_scan(
 ) -> RawNPZData:
     """Read a scan of any known format as a raw scan; patterns stay in their file.
 
-    The arguments are those of :func:`open_scan` and :func:`photic.apps.ptycho.readers.base.to_raw`. A raw NPZ is ready as it is; geometry
-    is refused for it.
+    The arguments are those of :func:`open_scan` and :func:`photic.apps.ptycho.readers.base.to_raw`. What is in pixels already, such as a
+    raw NPZ, can only be cropped.
 
     Raises:
         DataError: no reader fits, something needed is missing, or the measurement is near field.
@@ -100,7 +101,6 @@ def load_scan(
     given = {
         "distance_m": distance_m,
         "energy_ev": energy_ev,
-        "crop": crop,
         "center_px": center_px,
         "probe": probe,
         "far_field": far_field or None,
@@ -108,4 +108,4 @@ def load_scan(
     meaningless = [option for option, value in given.items() if value is not None]
     if meaningless:
         raise ConfigError(f"{path}: {', '.join(meaningless)} cannot be used with reader '{name}', whose files are in pixels already")
-    return found
+    return found if crop is None else crop_detector(found, crop)

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from photic.apps.ptycho.cropping import crop_spectrum, estimated_probe
 from photic.apps.ptycho.geometry import PLANCK_TIMES_LIGHT_EV_M, find_projection, object_pixel_m, wavelength_of
-from photic.apps.ptycho.patterns import Domain, Layout, MeasuredPatterns, Patterns, Store
+from photic.apps.ptycho.patterns import Domain, Layout, MeasuredPatterns, Patterns
 from photic.apps.ptycho.raw import RawNPZData, warn_of_doubts
+from photic.apps.ptycho.stores import Store
 from photic.core.errors import ConfigError, DataError
 
 
@@ -267,8 +268,8 @@ def _refuse_near_field(patterns: Patterns, positions: NDArray[np.float64], where
         return
     raise DataError(
         f"{where}: this was measured in the near field, and only the far field can be converted. Patterns move with the specimen, by "
-        f"{found.shift_px:.1f} detector pixels per far-field patch ({found.agreement:.0%} of neighbouring pairs agree), so they are magnified shadows; "
-        f"the beam on the specimen is then {found.beam_patches:.1f} patches wide, and a far-field patch must hold it. "
+        f"{found.shift_px:.1f} detector pixels per far-field patch ({found.agreement:.0%} of neighbouring pairs agree), so they are "
+        f"magnified shadows; the beam on the specimen is then {found.beam_patches:.1f} patches wide, and a far-field patch must hold it. "
         "If distance and energy in the file are wrong, give the right ones; if you know it is far field, say far_field=True (--far-field)"
     )
 

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photic.apps.ptycho.geometry import JOULE_PER_EV, wavelength_of
-from photic.apps.ptycho.patterns import Domain, Hdf5Store
+from photic.apps.ptycho.patterns import Domain
 from photic.apps.ptycho.readers.base import OtherFormatError, ScanRecord
 from photic.apps.ptycho.readers.hdf5 import columns, contents, first_of, number, open_hdf5
+from photic.apps.ptycho.stores import Hdf5Store
 from photic.core.errors import DataError
 
 _DETECTOR = "entry_1/instrument_1/detector_1"

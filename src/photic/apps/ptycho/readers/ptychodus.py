@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photic.apps.ptycho.geometry import wavelength_of
-from photic.apps.ptycho.patterns import Domain, Hdf5Store
+from photic.apps.ptycho.patterns import Domain
 from photic.apps.ptycho.readers.base import OtherFormatError, ScanRecord
 from photic.apps.ptycho.readers.hdf5 import attribute, columns, contents, first_of, open_hdf5
+from photic.apps.ptycho.stores import Hdf5Store
 from photic.core.errors import DataError
 
 _POSITIONS = ("probe_position_x_m", "probe_position_y_m")

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from photic.apps.ptycho.patterns import Domain, Hdf5Store
+from photic.apps.ptycho.patterns import Domain
 from photic.apps.ptycho.readers.base import OtherFormatError, ScanRecord
 from photic.apps.ptycho.readers.hdf5 import columns, contents, number, open_hdf5
+from photic.apps.ptycho.stores import Hdf5Store
 from photic.core.errors import DataError
 
 
