@@ -42,6 +42,8 @@ class PreparedData:
     """``(N, C)`` binary labels of each split, for classification."""
     objects: Mapping[str, np.ndarray] = field(default_factory=dict)
     """``(N, C)`` numbers of objects of each class, where the annotation tells."""
+    extras: Mapping[str, Any] = field(default_factory=dict)
+    """What the task needs to know beside the samples (a probe, a normalisation), under names that data set and task agree on."""
     fingerprint: str = ""
     """SHA-256 over names, labels and file sizes: the same data give the same text."""
     notes: tuple[str, ...] = ()

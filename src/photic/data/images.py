@@ -15,6 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from photic.core.errors import DataError
+from photic.core.files import atomic_path
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 """Endings that count as pictures when a folder or a pattern is searched."""
@@ -94,6 +95,15 @@ def resize_picture(image: np.ndarray, size: tuple[int, int] | None) -> np.ndarra
     if size is None or image.shape[:2] == tuple(size):
         return image
     return np.array(Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BILINEAR))
+
+
+def write_image(path: Path | str, image: np.ndarray) -> Path:
+    """Write a picture ``(H, W, 3)`` or ``(H, W)`` uint8 as PNG, whole or not at all; missing folders are made."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        Image.fromarray(image).save(temporary, format="PNG")
+    return path
 
 
 def list_images(source: Path | str) -> list[Path]:

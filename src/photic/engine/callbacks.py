@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import Callback
 from photic.core.checkpoint import Checkpoint, write_checkpoint
 from photic.core.errors import ConfigError, RunInterrupted, nearest
 from photic.core.program import program
+from photic.data.images import write_image
 from photic.engine.module import EngineModule
 from photic.tracking.run import Run
 
@@ -104,6 +105,7 @@ class Recorder(Callback):
         self.save(trainer, module)
         if module.processes.is_first:
             self.run.save_results(history=state.history, best=state.best)
+            self._preview(module)
         self.on_progress(module, "validated")
         if state.finished is not None:
             trainer.should_stop = True
@@ -136,6 +138,14 @@ class Recorder(Callback):
                 description={**self.description, **module.task.description(), **position},
             ),
         )
+
+    def _preview(self, module: EngineModule) -> None:
+        every = module.config.preview_every_validations
+        last = module.state.finished is not None
+        if every is None or module.preview is None or (len(module.state.history) % every and not last):
+            return
+        path = self.run.path / "samples" / f"step_{module.state.steps:06d}.png"
+        write_image(path, module.preview())
 
     def close(self) -> None:
         """Close the logs."""

@@ -35,6 +35,8 @@ class TrainingConfig(Config):
     """Also save the resumable state every so many optimizer steps; null saves after each validation only."""
     log_every_steps: Annotated[int, Range(ge=1)] = 10
     """Optimizer steps between two lines of metrics.jsonl and TensorBoard."""
+    preview_every_validations: Annotated[int | None, Range(ge=1)] = None
+    """Draw what the network makes of the first validation samples into ``samples/`` every so many validations; null: never."""
     channels_last: bool = False
     """Lay pictures out with channels last, which is faster for depthwise convolutions on a CPU."""
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
@@ -65,6 +66,8 @@ class EngineModule(lightning.LightningModule):
         self.average = WeightAverage(task, config.ema_decay) if config.ema_decay is not None else None
         self.state = TrainingState()
         self.last_terms: dict[str, float] = {}
+        self.preview: Callable[[], np.ndarray] | None = None
+        """Makes a picture of the first batch of the last validation, where the task can."""
         self._validation: _Pass | None = None
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -130,6 +133,7 @@ class EngineModule(lightning.LightningModule):
         for group in optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        optimizer.zero_grad()  # Lightning does so after the next forward pass, where memory is at its peak
         self.state.steps += 1
         if not self.processes.is_alone:
             self.processes.average(_batch_statistics(self.task))
@@ -156,18 +160,22 @@ class EngineModule(lightning.LightningModule):
         if self.average is not None:
             self.average.swap()
         self._validation = _Pass(self.task.make_metrics())
+        self.preview = None
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Take a validation batch in; weights that give no number end training before they are saved."""
         assert self._validation is not None
         result = self.task.step(batch, "val")
         values = _named(result)
+        if self.preview is None and result.preview is not None:
+            self.preview = result.preview
         if not _all_finite(values):
             raise TrainingError(_describe(result, values, batch, self.state.batches, "val"))
         if self.processes.is_alone:
-            self._validation.add(values, result.prediction, result.target)
+            self._validation.add(values, *result.kept())
             return
-        found = None if batch.get("spare") else (values, result.prediction.cpu(), result.target.cpu())
+        prediction, target = result.kept()
+        found = None if batch.get("spare") else (values, prediction.cpu(), target.cpu())
         for part in self.processes.gather(found):
             if part is not None:
                 self._validation.add(*part)

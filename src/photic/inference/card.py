@@ -14,14 +14,15 @@ FEW_POSITIVES = 30
 _VALUES = ("ap", "auc", "precision", "recall", "f1")
 
 
-def card(description: Mapping[str, Any]) -> str:
+def card(description: Mapping[str, Any], usage: str | None = None) -> str:
     """Return the model card, Markdown, of a bundle's description.
 
     Args:
+        usage: what goes in, what comes out and by which command, Markdown, where the task says so; None is a classifier of pictures.
         description: as :func:`photic.inference.description.describe` gives it, with ``classes`` and ``thresholds``
             of the task, and ``photic`` (version) and ``created`` of the bundle.
     """
-    parts = [f"# {_cell(description['name'])}", _what(description), "## Use", _use(description)]
+    parts = [f"# {_cell(description['name'])}", _what(description), "## Use", usage or _use(description)]
     test = description["metrics"]["test"]
     parts += ["## Measured", _measured(description)]
     if test and "at_tuned" in test:

@@ -20,7 +20,7 @@ class PassResult:
     loss: float
     """Mean loss per sample."""
     prediction: np.ndarray
-    """Deployed predictions, in the order of the split."""
+    """Deployed predictions, or what their task keeps of them, in the order of the split."""
     target: np.ndarray
     """What they are compared with."""
 
@@ -52,8 +52,9 @@ def run_pass(
         moved = {name: value.to(device) if isinstance(value, torch.Tensor) else value for name, value in batch.items()}
         result = task.step(moved, "test")  # its prediction is the deployable graph's: a contract test holds it to that
         total += float(result.loss) * len(result.target)
-        predictions.append(result.prediction.float().cpu().numpy())
-        targets.append(result.target.cpu().numpy())
+        prediction, target = result.kept()
+        predictions.append(prediction.float().cpu().numpy())
+        targets.append(target.cpu().numpy())
         done += len(result.target)
         if on_batch is not None:
             on_batch(done)

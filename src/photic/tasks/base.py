@@ -31,8 +31,14 @@ class StepResult:
     """Prediction as deployed (probabilities, pictures), detached. Set-level metrics (AP is no mean of batches) are fed with it."""
     target: Tensor
     """What it is compared with."""
-    preview: Callable[[], Any] | None = None
-    """Makes a picture of the step when somebody wants to look; costs nothing otherwise."""
+    preview: Callable[[], np.ndarray] | None = None
+    """Makes a picture ``(H, W, 3)`` uint8 of the step when somebody wants to look; costs nothing otherwise."""
+    reduced: tuple[Tensor, Tensor] | None = None
+    """What metrics and reports are made of, ``(B, ...)`` each, where prediction and target are too large to keep for a whole split."""
+
+    def kept(self) -> tuple[Tensor, Tensor]:
+        """Return what is kept of each sample for metrics, report and table: ``reduced``, or prediction and target themselves."""
+        return self.reduced if self.reduced is not None else (self.prediction, self.target)
 
 
 class Task(nn.Module):
@@ -41,6 +47,8 @@ class Task(nn.Module):
     graph: nn.Module
     """Pre-processing + network + post-processing: the one graph that training, evaluation and deployment share. It has a ``network``."""
     criterion: nn.Module
+    usage: str | None = None
+    """What goes in, what comes out and by which command, Markdown, for the card; None for classifiers of pictures."""
 
     def step(self, batch: Batch, phase: Phase) -> StepResult:
         """Return loss and prediction for a batch."""
@@ -66,7 +74,7 @@ class Task(nn.Module):
         """Choose on the validation split what is deployed beside the weights, for example thresholds."""
 
     def report(self, prediction: np.ndarray, target: np.ndarray) -> dict[str, Any]:
-        """Return everything worth saying about predictions on a split, as JSON values."""
+        """Return everything worth saying about what was kept of a split's steps (:meth:`StepResult.kept`), as JSON values."""
         raise NotImplementedError
 
     def table(self, names: Sequence[str], prediction: np.ndarray, target: np.ndarray) -> tuple[list[str], list[list[Any]]]:

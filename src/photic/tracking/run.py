@@ -9,6 +9,7 @@
         split.json               which sample belongs to which split
         checkpoints/             last.safetensors, best.safetensors
         predictions/             val.csv, test.csv
+        samples/                 pictures of what the network makes of validation samples, where asked for
         tensorboard/
 """
 

@@ -77,7 +77,7 @@ def bundle(run: Path | str, output: Path | str, *, force: bool = False, terms: s
         "photic": version("photic"),
         **describe(opened.config, results, run_name(opened.path), terms),
     }
-    description["card"] = card(description | own.task.description())
+    description["card"] = card(description | own.task.description(), own.task.usage)
     try:
         with atomic_path(output) as temporary:
             write_bundle(temporary, own.task, description)

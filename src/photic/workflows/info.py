@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from photic.core.container import read_header, verify_seal
-from photic.core.errors import CheckpointError, DataError
+from photic.core.errors import CheckpointError, DataError, PhoticError
 from photic.inference.description import SUFFIXES, check_bundle, describe, is_bundle, run_name
 from photic.tracking.run import Run
 
@@ -58,7 +58,22 @@ def info(path: Path | str) -> ModelInfo:
         raise
     config, results = run.config, run.results
     facts = describe(config, results, run_name(run.path))
-    return ModelInfo("run", run.path, {**facts, **{key: results.get(key) for key in ("classes", "thresholds")}}, None)
+    return ModelInfo("run", run.path, {**facts, **{key: results.get(key) for key in ("classes", "thresholds", "input")}}, None)
+
+
+def task_of(path: Path | str) -> str | None:
+    """Return the name of the task a bundle, checkpoint or run was trained for; None if the path is none of them, or cannot be read.
+
+    Whoever uses the model says what is wrong with it; this only finds out who that is.
+    """
+    path = Path(path)
+    try:
+        config = read_header(path).description.get("config") if path.is_file() else Run.open(path).config
+    except PhoticError:
+        return None
+    task = config.get("task") if isinstance(config, Mapping) else None
+    name = task.get("name") if isinstance(task, Mapping) else None
+    return name if isinstance(name, str) else None
 
 
 def _of_file(path: Path) -> ModelInfo:

@@ -31,7 +31,7 @@ from photic.workflows.recipes import merge
 from photic.workflows.stored import config_of
 
 _RESUMABLE = ("training", "trainer")  # sections that may change when a run goes on; anything else would be another run
-_RESUMABLE_DATA = ("root", "num_workers", "cache", "eval_batch_size")
+_RESUMABLE_DATA = ("root", "path", "test_path", "num_workers", "cache", "eval_batch_size")
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,9 @@ class TrainResult:
         if best:
             lines.append(f"best    {best['monitor']} {_shown(best['value'])} at epoch {best['epoch']:g} (validation)")
         test = self.results.get("test") or {}
+        plain = {name: value for name, value in test.items() if isinstance(value, float) and name != "loss"}
+        if plain:
+            lines.append("test    " + "  ".join(f"{name} {_shown(value)}" for name, value in plain.items()))
         for place in ("at_0.5", "at_tuned"):
             if place in test:
                 macro = test[place]["macro"]
@@ -253,7 +256,7 @@ def write_report(run: Run, config: TrainConfig) -> Path | None:
 
 def _facts(config: TrainConfig, data: PreparedData, task: Task, group: Processes) -> dict[str, Any]:
     parameters = list(task.network.parameters())  # type: ignore[union-attr]
-    root = getattr(config.data, "root", None)
+    root = getattr(config.data, "root", getattr(config.data, "path", None))
     fitted = {name: value for name, value in task.criterion.named_buffers() if value.numel() <= 1000}
     state = {name: value.tolist() for name, value in fitted.items() if torch.isfinite(value).all()}  # NaN: not derived from data
     return {

@@ -168,6 +168,13 @@ OVERRIDES: list[tuple[list[str], dict[str, Any]]] = [
 def test_command_line_and_python_resolve_to_the_same_configuration(name: str, words: list[str], mapping: dict[str, Any]) -> None:
     from photic.workflows.config import TrainConfig
 
+    if any(word.startswith("data.augment") for word in words) and "augment" not in _data_fields(name):
+        with pytest.raises(ConfigError) as here_refused:
+            recipe(name, mapping)
+        with pytest.raises(ConfigError) as there_refused:
+            configuration(only(f"recipe={name}", *words))
+        assert str(here_refused.value) == str(there_refused.value)
+        return
     job = only(f"recipe={name}", *words)
     assert resolved(job) == resolve(name, mapping)
     root = {"data.root": "somewhere"} if "root" in _data_fields(name) else {}

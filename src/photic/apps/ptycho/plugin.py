@@ -14,6 +14,16 @@ plugin = Plugin(
         "ptychodus": "photic.apps.ptycho.readers.ptychodus:read",
         "ptylab": "photic.apps.ptycho.readers.ptylab:read",
     },
+    predictors={
+        "ptychography": Command(
+            summary="Reconstruct a scan: stitched complex object, pictures, refinement on request", target="photic.apps.ptycho.predict:main"
+        )
+    },
+    evaluators={
+        "ptychography": Command(
+            summary="R_amp, ring correlation of two halves of a scan, comparison with the truth", target="photic.apps.ptycho.evaluate:main"
+        )
+    },
     data_commands={
         "check": Command(
             summary="Read scans and print what they hold, overlap, problems; draw them", target="photic.apps.ptycho.check:main"

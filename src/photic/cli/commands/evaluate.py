@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from photic.cli.applications import command_of, sections_of
 from photic.cli.parser import Parser
 
 EXAMPLES = (
@@ -16,7 +17,13 @@ EXAMPLES = (
 
 def parser() -> Parser:
     """Return the command's arguments."""
-    made = Parser("evaluate", "Measure the best weights of a run.", EXAMPLES, usage="RUN [data.KEY=VALUE ...] [options]")
+    made = Parser(
+        "evaluate",
+        "Measure the best weights of a run.",
+        EXAMPLES,
+        usage="RUN [data.KEY=VALUE ...] [options]",
+        sections=lambda: sections_of("evaluate"),
+    )
     made.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
     made.add_argument("overrides", nargs="*", metavar="data.KEY=VALUE", help="changes to the data, such as data.root=FOLDER")
     made.add_argument("--split", choices=("test", "val", "train"), default="test", help="which split (default: test)")
@@ -26,7 +33,10 @@ def parser() -> Parser:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command."""
+    """Run the command, or that of the application whose run it is."""
+    other = command_of("evaluate", arguments)
+    if other is not None:
+        return other(list(arguments))
     options = parser().parse_intermixed_args(arguments)
     from photic.cli.compose import changes_of
     from photic.workflows.evaluate import evaluate

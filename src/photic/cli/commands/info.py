@@ -85,7 +85,10 @@ def _rows(found: ModelInfo) -> Iterator[tuple[str, str]]:
     number = f", {parameters:,} parameters" if parameters else ""
     yield "network", f"{facts['config']['model']['name']}{number}; task {facts['config']['task']['name']}"
     size = facts["preprocessing"]["image_size"]
-    yield "pictures", f"resized to {size[0]} x {size[1]} px (height x width)" if size else "at their own size"
+    if facts.get("input"):
+        yield "input", str(facts["input"])
+    else:
+        yield "pictures", f"resized to {size[0]} x {size[1]} px (height x width)" if size else "at their own size"
     counts = ", ".join(f"{count} {split}" for split, count in (data["counts"] or {}).items())
     fingerprint = f", fingerprint {data['fingerprint'][:12]}" if data["fingerprint"] else ""
     yield "data", f"{data['name']}{f': {counts}' if counts else ''}{fingerprint}"
@@ -102,6 +105,9 @@ def _rows(found: ModelInfo) -> Iterator[tuple[str, str]]:
 
 
 def _measured(test: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    plain = "  ".join(f"{name} {_number(value)}" for name, value in test.items() if isinstance(value, float) and name != "loss")
+    if plain:
+        yield "test", plain
     for place, label in (("at_tuned", "stored thresholds"), ("at_0.5", "threshold 0.5")):
         if place in test:
             macro = test[place]["macro"]

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from photic.cli.applications import command_of, sections_of
 from photic.cli.parser import Parser
 
 EXAMPLES = (
@@ -19,7 +20,11 @@ EXAMPLES = (
 def parser() -> Parser:
     """Return the command's arguments."""
     made = Parser(
-        "predict", "Apply a bundle, or the best weights of a run, to pictures.", EXAMPLES, usage="MODEL INPUT ... -o FILE [options]"
+        "predict",
+        "Apply a bundle, or the best weights of a run, to pictures.",
+        EXAMPLES,
+        usage="MODEL INPUT ... -o FILE [options]",
+        sections=lambda: sections_of("predict"),
     )
     made.add_argument("model", type=Path, metavar="MODEL", help="a bundle (.photic), the folder of a run, or a checkpoint")
     made.add_argument("inputs", nargs="+", metavar="INPUT", help="file, folder or glob; - reads a list of files from standard input")
@@ -35,7 +40,10 @@ def parser() -> Parser:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command; the status is 1 where pictures had to be left out."""
+    """Run the command, or that of the application whose model it is; the status is 1 where pictures had to be left out."""
+    other = command_of("predict", arguments)
+    if other is not None:
+        return other(list(arguments))
     options = parser().parse_intermixed_args(arguments)
     from photic.workflows.predict import predict
 

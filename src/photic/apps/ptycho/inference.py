@@ -1,0 +1,173 @@
+"""From a trained network to an object: every position predicted, stitched on one canvas, judged by the forward model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from photic.apps.ptycho.grouping import group_indices
+from photic.apps.ptycho.raw import RawNPZData
+from photic.apps.ptycho.reconstruction import Reconstruction
+from photic.core.errors import DataError
+from photic.functional.patches import Canvas, Stitcher, covering_canvas, extract_patches
+from photic.physics.ptychography import amplitudes, exit_waves
+from photic.tasks.ptychography import PtychographyTask
+
+Advance = Callable[[int], None]
+
+
+def predict_scan(
+    task: PtychographyTask,
+    scan: RawNPZData,
+    *,
+    probe: NDArray[np.complex64] | None = None,
+    neighbor_count: int = 4,
+    seed: int = 0,
+    batch_size: int = 32,
+    device: torch.device | str = "cpu",
+    stitching: bool = True,
+    patches: bool = False,
+    measure: bool = True,
+    advance: Advance = lambda count: None,
+) -> Reconstruction:
+    """Predict the patch of every position with a trained network, and stitch them.
+
+    Patches are averaged with the probe's intensity as weight: where the probe was dark nothing was seen. The canvas covers every patch.
+    Patterns are read batch by batch and only the canvas is kept, so memory does not grow with the scan.
+
+    Args:
+        task: the trained network; it is moved to ``device`` and put into evaluation mode.
+        scan: what was measured.
+        probe: ``(P, N, N)``; the scan's own by default.
+        neighbor_count: nearest patterns that the others of a group are drawn from, for gridsize 2 and more.
+        seed: of that draw.
+        batch_size: groups at a time.
+        device: where the network runs.
+        stitching: make the object; otherwise patches only.
+        patches: also return the patch of every position (memory grows with the scan).
+        measure: compute R_amp of the stitched object, which reads the patterns once more.
+        advance: called with the number of patterns done.
+
+    Raises:
+        DataError: the patterns have another size than the network takes, or there are too few for a group.
+    """
+    started = time.perf_counter()
+    task = task.to(device).eval()
+    size_px, channels = task.network.size_px, task.network.num_patterns
+    if scan.size_px != size_px:
+        raise DataError(
+            f"{scan.source}: patterns of {scan.size_px} x {scan.size_px} pixels, but the network was trained on {size_px} x {size_px}; "
+            "crop or bin the scan, or train on scans of this size"
+        )
+    positions = scan.positions_px
+    modes = torch.from_numpy(scan.probe_modes if probe is None else probe).to(device)
+    weights = modes.abs().square().sum(dim=0)
+    groups = group_indices(
+        positions, scan.scan_index, gridsize=round(channels**0.5), neighbor_count=max(neighbor_count, channels), seed=seed
+    )
+    canvas = covering_canvas(torch.from_numpy(positions), size_px)
+    stitcher = Stitcher(canvas, device=device) if stitching else None
+    kept = np.empty((len(positions), size_px, size_px), np.complex64) if patches or not stitching else None
+    for rows, measured in _batches(scan, groups, batch_size, device):
+        with torch.inference_mode():
+            found: Tensor = task.deployable()(measured)[:, 0]
+            if stitcher is not None:
+                stitcher.add(found, torch.from_numpy(positions[rows]).to(device), weights)
+        if kept is not None:
+            kept[rows] = found.cpu().numpy()
+        advance(len(rows))
+    made = Reconstruction(
+        object=None if stitcher is None else stitcher.object().cpu().numpy(),
+        coverage=None if stitcher is None else stitcher.coverage.cpu().numpy(),
+        origin_px=(0.0, 0.0) if stitcher is None else (float(canvas.origin_px[0]), float(canvas.origin_px[1])),
+        positions_px=positions,
+        probe=modes.cpu().numpy(),
+        patches=kept,
+        r_amp=None,
+        pixel_size_m=scan.physics_parameters.get("pixel_size_m"),
+        method=type(task.network).__name__,
+        source=scan.source,
+        metadata={"seconds": round(time.perf_counter() - started, 3), "patterns": len(positions), "gridsize": round(channels**0.5)},
+    )
+    if stitcher is None or not measure:
+        return made
+    scale = float(task.graph.intensity_scale)
+    return with_r_amp(made, scan, scale=scale, batch_size=batch_size, device=device)
+
+
+def r_amp_of(
+    reconstruction: Reconstruction,
+    scan: RawNPZData,
+    **options: Any,
+) -> float:
+    """Return R_amp = sum of ``|A_model - A|`` over sum of ``A``: what object and probe would have diffracted, against a scan.
+
+    Takes the arguments of :func:`residuals`.
+    """
+    difference, total = residuals(reconstruction, scan, **options)
+    return float(difference.sum() / max(float(total.sum()), 1e-30))
+
+
+def residuals(
+    reconstruction: Reconstruction,
+    scan: RawNPZData,
+    *,
+    scale: float = 1.0,
+    batch_size: int = 32,
+    device: torch.device | str = "cpu",
+    advance: Advance = lambda count: None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return what R_amp is made of for each pattern, ``(M,)`` each: summed differences of amplitudes, and summed measured amplitudes.
+
+    Args:
+        reconstruction: object, its origin, and the probe.
+        scan: what was measured; positions are those of the scan.
+        scale: factor on modelled amplitudes.
+        batch_size: patterns at a time.
+        device: where it is computed.
+        advance: called with the number of patterns done.
+
+    Raises:
+        DataError: a position of the scan lies outside the object.
+    """
+    if reconstruction.probe is None:
+        raise DataError("the reconstruction holds no probe, without which there is no forward model; reconstruct again, or give a probe")
+    object_ = torch.from_numpy(reconstruction.stitched()).to(device)
+    probe = torch.from_numpy(reconstruction.probe).to(device)
+    x0, y0 = reconstruction.origin_px
+    canvas = Canvas((round(x0), round(y0)), (object_.shape[0], object_.shape[1]))
+    valid = torch.ones(scan.size_px, scan.size_px, device=device) if scan.mask is None else torch.from_numpy(scan.mask).to(device).float()
+    difference, total = np.zeros(scan.num_patterns), np.zeros(scan.num_patterns)
+    everything = np.arange(scan.num_patterns)[:, None]
+    positions = scan.positions_px if len(reconstruction.positions_px) != scan.num_patterns else reconstruction.positions_px
+    for rows, measured in _batches(scan, everything, batch_size, device):
+        with torch.inference_mode():
+            local = canvas.local(torch.from_numpy(positions[rows]).to(device))
+            patches = extract_patches(object_, local, scan.size_px)[:, None]
+            modelled = scale * amplitudes(exit_waves(patches, probe[None, None]))
+            difference[rows] = ((modelled - measured).abs() * valid).sum(dim=(1, 2, 3)).cpu().numpy()
+            total[rows] = (measured * valid).sum(dim=(1, 2, 3)).cpu().numpy()
+        advance(len(rows))
+    return difference, total
+
+
+def with_r_amp(reconstruction: Reconstruction, scan: RawNPZData, **options: Any) -> Reconstruction:
+    """Return a reconstruction with :func:`r_amp_of` a scan filled in."""
+    import dataclasses
+
+    return dataclasses.replace(reconstruction, r_amp=r_amp_of(reconstruction, scan, **options))
+
+
+def _batches(
+    scan: RawNPZData, groups: NDArray[np.int64], batch_size: int, device: torch.device | str
+) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
+    """Yield the first row of each group, and the amplitudes ``(B, C, N, N)`` of all its rows."""
+    for start in range(0, len(groups), batch_size):
+        chosen = groups[start : start + batch_size]
+        yield chosen[:, 0], torch.from_numpy(np.asarray(scan.diffraction[chosen])).to(device)

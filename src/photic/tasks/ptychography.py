@@ -1,0 +1,330 @@
+"""Phase retrieval with the physics inside: a network guesses object patches, the forward operator says what they would have diffracted.
+
+Unsupervised, the measurement is the target: patches of a group are made to agree where they overlap, illuminated by the probe and
+propagated to the detector, and what arrives there is held against what was measured (Hoidn et al., Sci. Rep. 13:22789, 2023).
+Supervised, the target is the patch of a known object, and the loss one that acts on objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from photic.core.errors import ConfigError, DataError
+from photic.core.registry import metrics as metric_registry
+from photic.core.registry import tasks
+from photic.data.base import PreparedData
+from photic.functional.complex_picture import complex_panels
+from photic.functional.patches import merge_groups
+from photic.losses.base import BaseLoss, LossConfig
+from photic.losses.composite import SumLoss
+from photic.metrics.base import Metric
+from photic.models.base import ModelConfig
+from photic.models.phase_retrieval import PhaseRetrievalConfig, PhaseRetrievalNetwork
+from photic.physics.ptychography import amplitudes, exit_waves, with_modes
+from photic.tasks.base import Batch, Phase, StepResult, Task, TaskConfig
+
+_SHOWN = 6
+"""Patterns in a preview."""
+
+
+class PatchGraph(nn.Module):
+    """Normalisation + network: measured amplitudes ``(B, C, N, N)`` to complex object patches ``(B, C, N, N)``.
+
+    Args:
+        network: takes normalised amplitudes.
+        probes: complex ``(S, P, N, N)``, of each scan it was trained on.
+        normalisation: factor on amplitudes; one number from the training set, whatever is measured later.
+        intensity_scale: factor from the probe's amplitudes to measured ones.
+        trained_probe: whether training changes the probes.
+        trained_scale: whether training changes the intensity scale.
+    """
+
+    normalisation: Tensor
+    probe_peak: Tensor
+
+    def __init__(
+        self,
+        network: PhaseRetrievalNetwork,
+        probes: Tensor,
+        normalisation: float,
+        intensity_scale: float,
+        *,
+        trained_probe: bool = False,
+        trained_scale: bool = False,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("normalisation", torch.tensor(float(normalisation)))
+        peak = probes.abs().amax().clamp_min(torch.finfo(torch.float32).tiny)
+        self.register_buffer("probe_peak", peak.float())
+        # As real numbers: complex parameters are foreign to some optimizers, and to safetensors. Relative to the peak, so that a
+        # learning rate means the same whatever the number of photons.
+        for name, value, trained in (
+            ("probe_parts", torch.view_as_real((probes / peak).to(torch.complex64)).clone(), trained_probe),
+            ("log_scale", torch.tensor(float(np.log(intensity_scale))), trained_scale),
+        ):
+            if trained:
+                self.register_parameter(name, nn.Parameter(value))
+            else:
+                self.register_buffer(name, value)
+
+    @property
+    def probes(self) -> Tensor:
+        """Probes of the scans it was trained on, complex ``(S, P, N, N)``."""
+        parts: Tensor = self.probe_parts  # type: ignore[assignment]
+        return torch.view_as_complex(parts) * self.probe_peak
+
+    @property
+    def intensity_scale(self) -> Tensor:
+        """Factor on amplitudes, from probe and object to what is measured."""
+        log_scale: Tensor = self.log_scale  # type: ignore[assignment]
+        return log_scale.exp()
+
+    def forward(self, amplitude: Tensor) -> Tensor:
+        """Return complex patches."""
+        patches: Tensor = self.network(amplitude * self.normalisation)
+        return patches
+
+
+class PtychographyTask(Task):
+    """From diffraction patterns to object patches, judged by physics or by a known object.
+
+    Args:
+        graph: normalisation and network, with the probes.
+        criterion: a loss on diffraction or on objects, or a sum of such losses.
+        config: what is trained beside the network.
+        mask: bool ``(N, N)``, which detector pixels count.
+        num_positions: positions of all training scans, for position refinement.
+        names: what the scans are called.
+    """
+
+    graph: PatchGraph
+    criterion: BaseLoss
+    mask: Tensor
+    usage = (
+        "    photic predict FILE SCAN.npz -o FOLDER\n\n"
+        "Input: a ptychographic scan (raw NPZ, CXI, ptychodus or PtyLab HDF5): diffraction amplitudes, positions in object pixels, probe.\n"
+        "Output: the complex object, stitched over all positions, with coverage and pictures; `--refine N` goes on with N iterations "
+        "through the forward model. Amplitudes are scaled by one number of the training set, which is stored here."
+    )
+
+    def __init__(
+        self,
+        graph: PatchGraph,
+        criterion: BaseLoss,
+        config: PtychographyConfig,
+        *,
+        mask: Tensor,
+        num_positions: int,
+        names: Sequence[str] = (),
+    ) -> None:
+        super().__init__()
+        self.graph = graph
+        self.criterion = criterion
+        self.config = config
+        self.num_positions = num_positions
+        self.scan_names = tuple(names)
+        self.register_buffer("mask", mask)
+        self.shifts = nn.Parameter(torch.zeros(num_positions, 2)) if config.refine_positions else None
+        """Corrections ``(M, 2)`` of the recorded positions, [x, y] in pixels."""
+
+    @property
+    def network(self) -> PhaseRetrievalNetwork:
+        """The network inside the graph."""
+        return self.graph.network
+
+    def step(self, batch: Batch, phase: Phase) -> StepResult:
+        """Return loss and patches.
+
+        Takes ``measurement`` ``(B, C, N, N)`` amplitudes, ``target`` (the same, or complex patches where the object is known),
+        ``offsets`` ``(B, C, 2)`` positions relative to their mean, ``rows`` ``(B, C)`` and ``scan`` ``(B,)``.
+        """
+        measured, target = batch["measurement"], batch["target"]
+        patches = self.graph(measured)
+        with torch.autocast(measured.device.type, enabled=False):  # phases and counts need float32
+            modelled = self.modelled(patches, batch)
+            terms = self.criterion.terms_on(
+                {
+                    "diffraction": (modelled, measured.float(), self.mask),
+                    "object": (patches, target if target.is_complex() else None, None),
+                }
+            )
+        loss = torch.stack(list(terms.values())).sum() if len(terms) > 1 else next(iter(terms.values()))
+        counted = self.mask.to(modelled.dtype)
+        with torch.no_grad():
+            reduced = (((modelled - measured).abs() * counted).sum(dim=(1, 2, 3)), (measured * counted).sum(dim=(1, 2, 3)))
+        shown = [part[:_SHOWN, 0].detach() for part in (patches, modelled, measured)]
+
+        def preview() -> np.ndarray:
+            objects, *patterns = (part.cpu().numpy() for part in shown)
+            return complex_panels(objects, patterns)
+
+        return StepResult(loss=loss, terms=terms, prediction=patches.detach(), target=target, preview=preview, reduced=reduced)
+
+    def modelled(self, patches: Tensor, batch: Batch) -> Tensor:
+        """Return the amplitudes ``(B, C, N, N)`` that patches would diffract to, after the patches of each group were made to agree."""
+        offsets = batch["offsets"].to(patches.real.dtype)
+        if self.shifts is not None and self.training:
+            offsets = offsets + self.shifts[batch["rows"]]
+        if patches.shape[1] > 1:
+            patches = merge_groups(patches, offsets, self.network.support())
+        probe = self.graph.probes[batch["scan"]][:, None]
+        return self.graph.intensity_scale * amplitudes(exit_waves(patches, probe))
+
+    def predict(self, batch: Batch) -> Tensor:
+        """Return complex patches ``(B, C, N, N)``."""
+        patches: Tensor = self.graph(batch["measurement"])
+        return patches
+
+    def parameter_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
+        """Return groups by part: network (biases are not decayed), probe, intensity scale, positions, a loss that learns."""
+        rates = {"probe": self.config.probe_lr_factor, "positions": self.config.positions_lr_factor}
+        groups: dict[str, dict[str, Any]] = {}
+        for name, parameter in self.named_parameters():
+            if not parameter.requires_grad:
+                continue
+            own = {"graph.probe_parts": "probe", "graph.log_scale": "scale", "shifts": "positions"}
+            part = own.get(name, "loss" if name.startswith("criterion.") else "network")
+            decayed = part == "network" and parameter.ndim > 1
+            group = groups.setdefault(
+                part if decayed or part != "network" else "network_plain",
+                {
+                    "name": part if decayed or part != "network" else "network_plain",
+                    "params": [],
+                    "lr": lr * rates.get(part, 1.0),
+                    "weight_decay": weight_decay if decayed else 0.0,
+                },
+            )
+            group["params"].append(parameter)
+        return list(groups.values())
+
+    def make_metrics(self) -> dict[str, Metric]:
+        """Return fresh metrics for one pass over a split."""
+        return {name: metric_registry.get(name) for name in self.config.metrics}
+
+    def report(self, prediction: np.ndarray, target: np.ndarray) -> dict[str, Any]:
+        """Return R_amp over the split, and the spread over groups."""
+        each = prediction / np.maximum(target, 1e-30)
+        return {
+            "r_amp": float(prediction.sum() / max(float(target.sum()), 1e-30)),
+            "r_amp_median": float(np.median(each)),
+            "r_amp_worst": float(each.max()),
+            "groups": len(each),
+        }
+
+    def table(self, names: Sequence[str], prediction: np.ndarray, target: np.ndarray) -> tuple[list[str], list[list[Any]]]:
+        """Return one row per group: its name, R_amp, and the summed measured amplitude."""
+        rows: list[list[Any]] = [
+            [name, f"{difference / max(total, 1e-30):.6g}", f"{total:.6g}"]
+            for name, difference, total in zip(names, prediction.tolist(), target.tolist(), strict=True)
+        ]
+        return ["file", "r_amp", "amplitude"], rows
+
+    def description(self) -> dict[str, Any]:
+        """Return what a reader of the weights needs: sizes, and what the training set was normalised with."""
+        probes = self.graph.probes
+        side, together = self.network.size_px, self.network.num_patterns
+        return {
+            "input": f"diffraction patterns of {side} x {side} px, {together} at a time",
+            "ptychography": {
+                "size_px": self.network.size_px,
+                "num_patterns": self.network.num_patterns,
+                "num_scans": probes.shape[0],
+                "num_modes": probes.shape[1],
+                "num_positions": self.num_positions,
+                "normalisation": float(self.graph.normalisation),
+                "scans": list(self.scan_names),
+            },
+        }
+
+
+@tasks.register("ptychography")
+@dataclass(frozen=True, kw_only=True)
+class PtychographyConfig(TaskConfig):
+    """Diffraction patterns to complex object patches, by physics (unsupervised) or by a known object."""
+
+    metrics: tuple[str, ...] = ("r_amp",)
+    """Registry names of the metrics computed on validation."""
+    num_modes: int | None = None
+    """Incoherent modes of the probe; null takes as many as the data bring. More than those start small and are trained."""
+    train_probe: bool = False
+    """Refine the probe together with the network."""
+    probe_lr_factor: float = 0.1
+    """Factor on the learning rate of the probe, whose largest amplitude counts as one."""
+    train_intensity_scale: bool = False
+    """Learn the factor between modelled and measured amplitudes."""
+    refine_positions: bool = False
+    """Learn a correction of each position; needs gridsize 2 or more, since a pattern alone does not know where it lies."""
+    positions_lr_factor: float = 10.0
+    """Factor on the learning rate of position corrections, in pixels."""
+
+    def build(self, model: ModelConfig, loss: LossConfig, data: PreparedData | Mapping[str, Any]) -> PtychographyTask:
+        """Return the task.
+
+        Raises:
+            ConfigError: the network is none for phase retrieval, its sizes are not the data's, the loss acts on something else, or an
+                option needs other data.
+        """
+        if not isinstance(model, PhaseRetrievalConfig):
+            raise ConfigError(f"config.model.name: '{model.registry_name}' is no network for phase retrieval; see `photic list models`")
+        facts = _facts(data)
+        sizes = {"size_px": facts["size_px"], "num_patterns": facts["num_patterns"]}
+        for name, wanted in sizes.items():
+            if getattr(model, name) not in (None, wanted):
+                raise ConfigError(f"config.model.{name}: {getattr(model, name)} does not fit the data, which have {wanted}; leave it out")
+        if self.refine_positions and facts["num_patterns"] == 1:
+            raise ConfigError("config.task.refine_positions: needs groups of overlapping patterns; set data.gridsize=2")
+        probes = _with_modes(facts["probes"], self.num_modes)
+        if self.num_modes is not None and probes.shape[1] > facts["probes"].shape[1] and not self.train_probe:
+            raise ConfigError("config.task.num_modes: further modes of the probe start as a guess; set task.train_probe=true as well")
+        network = model.replace(**sizes).build()
+        assert isinstance(network, PhaseRetrievalNetwork)
+        criterion = loss.build()
+        for part in _leaves(criterion):
+            if part.acts_on == "object" and part.needs_target and not facts["supervised"]:
+                raise ConfigError(
+                    f"config.loss: '{part.term_name}' compares with a known object; set data.supervised=true (scans need an objectGuess)"
+                )
+        graph = PatchGraph(
+            network,
+            probes,
+            facts["normalisation"],
+            facts["intensity_scale"],
+            trained_probe=self.train_probe,
+            trained_scale=self.train_intensity_scale,
+        )
+        return PtychographyTask(graph, criterion, self, mask=facts["mask"], num_positions=facts["num_positions"], names=facts["scans"])
+
+
+def _facts(data: PreparedData | Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the task must know, from prepared data or from a saved description (whose weights are still to be loaded)."""
+    if isinstance(data, PreparedData):
+        if "probes" not in data.extras:
+            raise DataError("the data set brings no probe; the task 'ptychography' needs one of the ptychographic data sets")
+        return dict(data.extras)
+    saved = data["ptychography"]
+    size_px = saved["size_px"]
+    probes = torch.zeros(saved["num_scans"], saved["num_modes"], size_px, size_px, dtype=torch.complex64)
+    mask = torch.ones(size_px, size_px, dtype=torch.bool)
+    return {**saved, "probes": probes, "mask": mask, "intensity_scale": 1.0, "supervised": True}
+
+
+def _with_modes(probes: Tensor, num_modes: int | None) -> Tensor:
+    if num_modes is None or num_modes == probes.shape[1]:
+        return probes
+    return torch.stack([with_modes(probe, num_modes) for probe in probes])
+
+
+def _leaves(criterion: BaseLoss) -> Iterator[BaseLoss]:
+    """Yield the losses inside sums of losses."""
+    if isinstance(criterion, SumLoss):
+        for part in criterion.named_parts().values():
+            yield from _leaves(part)
+    else:
+        yield criterion
