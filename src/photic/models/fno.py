@@ -67,10 +67,10 @@ class FourierOperator(PhaseRetrievalNetwork):
 @models.register("fno")
 @dataclass(frozen=True, kw_only=True)
 class FourierOperatorConfig(PhaseRetrievalConfig):
-    """Fourier neural operator at full resolution (1.2 M parameters, most of them complex; 0.7 CPU-s a step).
+    """Fourier neural operator at full resolution (1.2 M parameters, 0.6 CPU-s per step at 64 px).
 
-    1.25 M parameters, a complex one counted once: 2.43 M real numbers. A training step of 16 patterns on one thread takes 0.7
-    CPU-seconds at 64 pixels and 4.8 at 128 (`benchmarks/ptycho_networks.py`).
+    1.25 M parameters, a complex one counted once: 2.43 M real numbers. A training step of 16 patterns on one thread takes 0.6
+    CPU-seconds at 64 pixels and 4.0 at 128 (`benchmarks/ptycho_networks.py`).
 
     Source: Li et al. 2021, Fourier Neural Operator for Parametric Partial Differential Equations.
     """

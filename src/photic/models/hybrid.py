@@ -80,11 +80,11 @@ class HybridOperator(PhaseRetrievalNetwork):
 @models.register("hybrid")
 @dataclass(frozen=True, kw_only=True)
 class HybridOperatorConfig(PhaseRetrievalConfig):
-    """U-shaped network of spectral blocks with skips: the largest (10.8 M parameters; 0.9 CPU-s a step).
+    """U-shaped network of spectral blocks with skips: the largest (10.8 M parameters; 0.9 CPU-s per step at 64 px).
 
     Caps on modes make the number of parameters depend on the side: 10.8 M at 64 pixels, 22.4 M at 128, 32.9 M from 192 on, complex
     ones counted once (20.1, 43.1, 64.1 M real numbers). A training step of 16 patterns on one thread takes 0.9 CPU-seconds
-    at 64 pixels and 5.3 at 128 (`benchmarks/ptycho_networks.py`).
+    at 64 pixels and 4.0 at 128 (`benchmarks/ptycho_networks.py`).
     """
 
     width: Annotated[int, Range(ge=1, le=256)] = 32
