@@ -103,10 +103,13 @@ def register(
 
 @dataclass(frozen=True, kw_only=True)
 class Alignment:
-    """What lays one picture on another: ``scale * exp(i (ramp_x column + ramp_y row)) * (picture moved by shift)``."""
+    """What lays one picture on another: ``scale * moved(exp(i (ramp_x column + ramp_y row)) * picture)``.
+
+    The ramp goes first, because what is centred in the band of frequencies can be moved with the least loss.
+    """
 
     scale: complex
-    """Amplitude scale times phase offset of element [0, 0]."""
+    """Amplitude scale times phase offset."""
     ramp_rad: tuple[float, float]
     """``(x, y)`` phase ramp in radians per pixel."""
     shift_px: tuple[float, float]
@@ -115,14 +118,13 @@ class Alignment:
     """Root of the weighted mean square of what differs afterwards, over that of the reference."""
 
     def apply(self, picture: ArrayLike) -> Complex:
-        """Return a picture ``(H, W)`` moved, turned and scaled, complex128.
+        """Return a picture ``(H, W)`` turned, moved and scaled, complex128.
 
         Raises:
             DataError: not two axes.
         """
         array = _picture(picture, "picture")
-        moved = _Movable(array).moved(self.shift_px) if any(self.shift_px) else array
-        return self.scale * _ramp(array.shape, self.ramp_rad) * moved
+        return self.scale * _turned_and_moved(array, self.ramp_rad, self.shift_px)
 
 
 def align(
@@ -166,7 +168,6 @@ def align(
     if not (weights * np.abs(moving)).any() or not (weights * np.abs(fixed)).any():
         raise DataError("align: expected both pictures to be other than zero somewhere where the weight is")
     limit = min(moving.shape) / 4 if max_shift_px is None else max_shift_px
-    movable = _Movable(moving)
     moved, slope = (0.0, 0.0), (0.0, 0.0)
     if ramp:
         slope = _difference(_slope(fixed, fixed, weights), _slope(moving, moving, weights))
@@ -174,11 +175,11 @@ def align(
         moved = _coarse_shift(moving * _ramp(moving.shape, slope), fixed, weights, limit)
     if ramp:
         # Now that the pictures overlap, the ramp of their quotient is what is left.
-        quotient = fixed * np.conj(movable.moved(moved)) * _ramp(moving.shape, (-slope[0], -slope[1]))
+        quotient = fixed * np.conj(_turned_and_moved(moving, slope, moved))
         rest = _slope(quotient, quotient, weights)
         slope = (slope[0] + rest[0], slope[1] + rest[1])
-    moved, slope = _refined(movable, fixed, weights, moved, slope, shift=shift, ramp=ramp, limit=limit)
-    turned = _ramp(moving.shape, slope) * movable.moved(moved)
+    moved, slope = _refined(moving, fixed, weights, moved, slope, shift=shift, ramp=ramp, limit=limit)
+    turned = _turned_and_moved(moving, slope, moved)
     phase = np.angle(np.sum(weights * np.conj(turned) * fixed))
     strength = np.sum(weights * np.abs(turned) * np.abs(fixed)) / np.sum(weights * np.abs(turned) ** 2)
     scale = complex(strength * np.exp(1j * phase))
@@ -187,17 +188,21 @@ def align(
     return aligned, Alignment(scale=scale, ramp_rad=slope, shift_px=moved, residual=residual)
 
 
+def _turned_and_moved(picture: Complex, ramp_rad: tuple[float, float], shift_px: tuple[float, float]) -> Complex:
+    turned = picture * _ramp(picture.shape, ramp_rad)
+    return _Movable(turned).moved(shift_px) if any(shift_px) else turned
+
+
 class _Movable:
-    """A picture whose borders run into each other smoothly, with its spectrum, to be moved many times."""
+    """A picture whose borders run into each other smoothly, with its spectrum, to be moved."""
 
     def __init__(self, picture: Complex) -> None:
-        self.shape = picture.shape
         total = [next_fast_len(side + 2 * _MARGIN) for side in picture.shape]
-        around = [(_MARGIN, whole - side - _MARGIN) for whole, side in zip(total, picture.shape, strict=True)]
+        sides = [(_MARGIN, whole - side - _MARGIN) for whole, side in zip(total, picture.shape, strict=True)]
         middle = complex(picture.mean())
-        padded = np.pad(picture.real, around, "linear_ramp", end_values=middle.real) + 1j * np.pad(
-            picture.imag, around, "linear_ramp", end_values=middle.imag
-        )
+        parts = ((picture.real, middle.real), (picture.imag, middle.imag))
+        real, imaginary = (np.pad(part, sides, "linear_ramp", end_values=end) for part, end in parts)
+        padded = real + 1j * imaginary
         self.padded_shape = padded.shape
         self.spectrum = fft2(padded)
         self.inside = tuple(slice(_MARGIN, _MARGIN + side) for side in picture.shape)
@@ -215,14 +220,14 @@ class _Movable:
 
 
 def _refined(
-    movable: _Movable, fixed: Complex, weights: Real, moved: tuple[float, float], slope: tuple[float, float],
+    moving: Complex, fixed: Complex, weights: Real, moved: tuple[float, float], slope: tuple[float, float],
     *, shift: bool, ramp: bool, limit: float,
 ) -> tuple[tuple[float, float], tuple[float, float]]:  # fmt: skip
     """Gauss-Newton on shift and ramp, the complex scale solved for at every place; a step that does not help is halved."""
-    rows, columns = (np.arange(side, dtype=np.float64) - (side - 1) / 2 for side in movable.shape)
+    rows, columns = (np.arange(side, dtype=np.float64) - (side - 1) / 2 for side in moving.shape)
 
     def fit(values: Real) -> tuple[Complex, complex, float]:
-        turned = _ramp(movable.shape, (values[2], values[3])) * movable.moved((values[0], values[1]))
+        turned = _turned_and_moved(moving, (values[2], values[3]), (values[0], values[1]))
         scale = complex(np.sum(weights * np.conj(turned) * fixed) / max(np.sum(weights * np.abs(turned) ** 2), 1e-300))
         return turned, scale, float(np.sum(weights * np.abs(fixed - scale * turned) ** 2))
 
@@ -232,8 +237,8 @@ def _refined(
     for _ in range(_MAX_STEPS if free else 0):
         derivatives: list[Complex] = [turned, 1j * turned]
         if shift:
-            unit = scale * _ramp(movable.shape, (values[2], values[3]))
-            derivatives += [unit * part for part in movable.slopes((values[0], values[1]))]
+            movable = _Movable(moving * _ramp(moving.shape, (values[2], values[3])))
+            derivatives += [scale * part for part in movable.slopes((values[0], values[1]))]
         if ramp:
             derivatives += [1j * scale * columns[None, :] * turned, 1j * scale * rows[:, None] * turned]
         step = _least_squares(derivatives, fixed - scale * turned, weights)[2:]
