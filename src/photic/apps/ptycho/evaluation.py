@@ -151,7 +151,8 @@ def compare_objects(
     (:func:`photic.functional.registration.align`).
 
     Amplitude and phase are then compared separately. The range of PSNR and SSIM is that of the reference in the region, never that of a
-    number format. Phases are taken around the reference's mean, as their constant means nothing, and unwrapped, and differences taken the short way round, so a cut at pi is no error.
+    number format. Phases are taken around the reference's mean, as their constant means nothing, and unwrapped, and differences
+    are taken the short way round, so a cut at pi is no error.
 
     Args:
         reconstruction: what is judged.
