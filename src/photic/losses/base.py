@@ -61,8 +61,6 @@ class BaseLoss(nn.Module):
     """What it compares."""
     needs_target: bool = True
     """Whether it looks at the target; what judges the prediction alone does not."""
-    needs_target: ClassVar[bool] = True
-    """Whether it compares with a target, or looks at the prediction alone."""
 
     def get_params(self) -> dict[str, Any]:
         """Return the settings the loss was made with."""

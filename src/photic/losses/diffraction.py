@@ -163,7 +163,6 @@ class TotalVariationLoss(BaseLoss):
 
     acts_on: ActsOn = "object"
     needs_target = False
-    needs_target = False
     name: ClassVar[str] = "total_variation"
 
     def get_params(self) -> dict[str, Any]:

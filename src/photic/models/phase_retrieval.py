@@ -114,12 +114,17 @@ class PhaseRetrievalNetwork(nn.Module):
         Args:
             first: the layer of the first part, or of both parts behind each other (2 C channels).
             second: the layer of the second part.
+
+        Raises:
+            ConfigError: a layer has no bias.
         """
         for layer in (first, second):
-            if layer is not None and layer.bias is not None:
-                fan_in = layer.weight[0].numel()
-                nn.init.normal_(layer.weight, std=HEAD_SCALE / math.sqrt(fan_in))
-                nn.init.zeros_(layer.bias)
+            if layer is None:
+                continue
+            if layer.bias is None:
+                raise ConfigError("start_flat: the last layers need a bias, which is what makes the first object flat; use bias=True")
+            nn.init.normal_(layer.weight, std=HEAD_SCALE / math.sqrt(layer.weight[0].numel()))
+            nn.init.zeros_(layer.bias)
         assert first.bias is not None
         with torch.no_grad():
             first.bias[: self.num_patterns] = self._flat_value()

@@ -77,6 +77,11 @@ def test_heads_start_at_amplitude_one_or_as_near_as_the_scale_allows(output, sca
     assert head.weight.abs().max() > 0  # so that the layers before learn from the first step on
 
 
+def test_a_head_without_bias_is_refused():
+    with pytest.raises(ConfigError, match="the last layers need a bias"):
+        PhaseRetrievalNetwork(1, 8).start_flat(nn.Conv2d(6, 2, 1, bias=False))
+
+
 def test_an_unknown_output_is_refused():
     with pytest.raises(ConfigError, match="expected one of real_imag, amp_phase, got 'polar'"):
         PhaseRetrievalNetwork(1, 8, output="polar")
