@@ -31,6 +31,10 @@ plugin = Plugin(
         "convert": Command(summary="Write a scan of any known format as raw NPZ", target="photic.apps.ptycho.convert:main"),
     },
     commands={
+        "reconstruct": Command(
+            summary="Reconstruct a scan by iterations: object, probe, positions, without a network",
+            target="photic.apps.ptycho.reconstruct:main",
+        ),
         "simulate": Command(
             summary="Measure an object in the computer: raw scans with truth, from pictures or drawn objects",
             target="photic.apps.ptycho.simulate_command:main",
