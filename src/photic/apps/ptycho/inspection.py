@@ -19,7 +19,7 @@ from photic.apps.ptycho.npz import NpzFile
 from photic.apps.ptycho.patterns import Domain, MeasuredPatterns
 from photic.apps.ptycho.plausibility import num_photons
 from photic.apps.ptycho.raw import RawNPZData
-from photic.apps.ptycho.readers import OtherFormatError, ScanRecord, open_scan
+from photic.apps.ptycho.readers import ScanRecord, open_scan
 from photic.core.errors import DataError
 
 _ENCIRCLED = 0.9
@@ -81,8 +81,6 @@ def inspect_scan(
     with _noted(report):
         try:
             name, found = open_scan(path, reader=reader, domain=domain, diffraction=diffraction)
-        except OtherFormatError:
-            raise
         except DataError as error:
             report.problems.append(str(error))
             report.keys = _npz_keys(path)

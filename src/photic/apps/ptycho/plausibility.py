@@ -94,6 +94,6 @@ def _wrong_energy(values: NDArray[np.float64], domain: str, known: list[tuple[st
         return None
     declared, other = (sums[1], sums[0]) if domain == "amplitude" else (sums[0], sums[1])
     for name, energy in known:
-        if energy > 0 and abs(math.log(other / energy)) < math.log(1.3) and abs(math.log(declared / energy)) > math.log(4):
+        if energy > 0 and abs(math.log(other / energy)) < math.log(1.3) and abs(math.log(declared / energy)) > math.log(2):
             return f"each pattern would have {declared:.3g} photons, against {name} of {energy:.3g}; the other domain gives {other:.3g}"
     return None

@@ -79,9 +79,9 @@ class Hdf5Store:
         self.key = key
         self._file: h5py.File | None = None
         self._pid = -1
-        data = self._dataset()
-        self.shape: tuple[int, ...] = tuple(data.shape)
-        self.dtype: np.dtype[Any] = data.dtype
+        with h5py.File(path, "r") as file:  # closed again: who only looks at a scan keeps nobody from writing it
+            self.shape: tuple[int, ...] = tuple(file[key].shape)
+            self.dtype: np.dtype[Any] = file[key].dtype
 
     def read(self, rows: NDArray[np.int64], axis: int) -> NDArray[Any]:
         """Return the items ``rows`` of an axis.
