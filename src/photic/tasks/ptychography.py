@@ -102,6 +102,7 @@ class PtychographyTask(Task):
         mask: bool ``(N, N)``, which detector pixels count.
         num_positions: positions of all training scans, for position refinement.
         names: what the scans are called.
+        refined_probe: whether the probes are better than those the scans came with.
     """
 
     graph: PatchGraph
@@ -123,6 +124,7 @@ class PtychographyTask(Task):
         mask: Tensor,
         num_positions: int,
         names: Sequence[str] = (),
+        refined_probe: bool = False,
     ) -> None:
         super().__init__()
         self.graph = graph
@@ -130,6 +132,7 @@ class PtychographyTask(Task):
         self.config = config
         self.num_positions = num_positions
         self.scan_names = tuple(names)
+        self.refined_probe = refined_probe or config.train_probe
         self.register_buffer("mask", mask)
         self.shifts = nn.Parameter(torch.zeros(num_positions, 2)) if config.refine_positions else None
         """Corrections ``(M, 2)`` of the recorded positions, [x, y] in pixels."""
@@ -152,7 +155,7 @@ class PtychographyTask(Task):
             terms = self.criterion.terms_on(
                 {
                     "diffraction": (modelled, measured.float(), self.mask),
-                    "object": (patches, target if target.is_complex() else None, None),
+                    "object": (patches, target if target.is_complex() else None, self.network.support()),
                 }
             )
         loss = torch.stack(list(terms.values())).sum() if len(terms) > 1 else next(iter(terms.values()))
@@ -239,6 +242,7 @@ class PtychographyTask(Task):
                 "num_modes": probes.shape[1],
                 "num_positions": self.num_positions,
                 "normalisation": float(self.graph.normalisation),
+                "refined_probe": self.refined_probe,
                 "scans": list(self.scan_names),
             },
         }
@@ -299,7 +303,15 @@ class PtychographyConfig(TaskConfig):
             trained_probe=self.train_probe,
             trained_scale=self.train_intensity_scale,
         )
-        return PtychographyTask(graph, criterion, self, mask=facts["mask"], num_positions=facts["num_positions"], names=facts["scans"])
+        return PtychographyTask(
+            graph,
+            criterion,
+            self,
+            mask=facts["mask"],
+            num_positions=facts["num_positions"],
+            names=facts["scans"],
+            refined_probe=facts["refined_probe"],
+        )
 
 
 def _facts(data: PreparedData | Mapping[str, Any]) -> dict[str, Any]:

@@ -188,8 +188,9 @@ def _changes(words: list[str]) -> dict[str, str]:
 
 def _domain(changes: dict[str, str]) -> Domain | None:
     value = changes.get("domain")
-    if value is None or value == "amplitude" or value == "counts":
-        return value
+    known: dict[str | None, Domain | None] = {None: None, "amplitude": "amplitude", "counts": "counts"}
+    if value in known:
+        return known[value]
     raise ConfigError(f"data.domain: expected amplitude or counts, got '{value}'")
 
 

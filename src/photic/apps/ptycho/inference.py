@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,19 +14,20 @@ from torch import Tensor
 from photic.apps.ptycho.grouping import group_indices
 from photic.apps.ptycho.raw import RawNPZData
 from photic.apps.ptycho.reconstruction import Reconstruction
-from photic.core.errors import DataError
+from photic.core.errors import ConfigError, DataError
 from photic.functional.patches import Canvas, Stitcher, covering_canvas, extract_patches
 from photic.physics.ptychography import amplitudes, exit_waves
 from photic.tasks.ptychography import PtychographyTask
 
 Advance = Callable[[int], None]
+ProbeChoice = Literal["auto", "scan", "model"]
 
 
 def predict_scan(
     task: PtychographyTask,
     scan: RawNPZData,
     *,
-    probe: NDArray[np.complex64] | None = None,
+    probe: NDArray[np.complex64] | ProbeChoice = "auto",
     neighbor_count: int = 4,
     seed: int = 0,
     batch_size: int = 32,
@@ -44,7 +45,7 @@ def predict_scan(
     Args:
         task: the trained network; it is moved to ``device`` and put into evaluation mode.
         scan: what was measured.
-        probe: ``(P, N, N)``; the scan's own by default.
+        probe: ``(P, N, N)``, or where to take it from, see :func:`probe_for`.
         neighbor_count: nearest patterns that the others of a group are drawn from, for gridsize 2 and more.
         seed: of that draw.
         batch_size: groups at a time.
@@ -66,7 +67,7 @@ def predict_scan(
             "crop or bin the scan, or train on scans of this size"
         )
     positions = scan.positions_px
-    modes = torch.from_numpy(scan.probe_modes if probe is None else probe).to(device)
+    modes = torch.from_numpy(probe_for(task, scan, probe) if isinstance(probe, str) else probe).to(device)
     weights = modes.abs().square().sum(dim=0)
     groups = group_indices(
         positions, scan.scan_index, gridsize=round(channels**0.5), neighbor_count=max(neighbor_count, channels), seed=seed
@@ -99,6 +100,30 @@ def predict_scan(
         return made
     scale = float(task.graph.intensity_scale)
     return with_r_amp(made, scan, scale=scale, batch_size=batch_size, device=device)
+
+
+def probe_for(task: PtychographyTask, scan: RawNPZData, choice: ProbeChoice = "auto") -> NDArray[np.complex64]:
+    """Return the probe ``(P, N, N)`` to reconstruct a scan with.
+
+    Args:
+        task: the trained network.
+        scan: what was measured.
+        choice: ``scan`` for the one the scan comes with, ``model`` for that of training, ``auto`` for that of training where it was
+            refined there (it is better, and the optics are taken to be the same), else the scan's.
+
+    Raises:
+        ConfigError: the model knows several probes, so that one must be chosen.
+    """
+    probes = task.graph.probes
+    wanted = "model" if choice == "auto" and task.refined_probe and len(probes) == 1 else choice
+    if wanted != "model":
+        return scan.probe_modes
+    if len(probes) > 1:
+        raise ConfigError(
+            f"the model was trained with {len(probes)} probes, and it is not known which is meant; take the scan's (probe=scan)"
+        )
+    found: NDArray[np.complex64] = probes[0].detach().cpu().numpy()
+    return found
 
 
 def r_amp_of(

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Protocol, Self
+from typing import Annotated, Any, Literal, Protocol, Self
 
 from torch import nn
 
@@ -41,6 +41,8 @@ class InferenceConfig(Config):
     """Patterns at a time."""
     inference_neighbor_count: Annotated[int, Range(ge=1)] = 4
     """Nearest patterns that the others of a group are drawn from, at gridsize 2 and more."""
+    probe: Literal["auto", "scan", "model"] = "auto"
+    """Whose probe: the scan's, the model's, or (auto) the model's where training refined it."""
     refine_probe: bool = False
     """Refine the probe, too, where `infer(..., refine=n)` goes on with iterations."""
     refine_positions: bool = False
@@ -240,6 +242,7 @@ class PtychoModel:
             scan,
             neighbor_count=settings.inference_neighbor_count,
             batch_size=settings.inference_batch_size,
+            probe=settings.probe,
             seed=seed,
             device=loaded.device,
             stitching=stitching or refine > 0,

@@ -41,6 +41,7 @@ def main(arguments: list[str]) -> int:
         made = predict_scan(
             network_of(model),
             scan,
+            probe=options.probe,
             batch_size=options.batch_size,
             device=model.device,
             patches=options.patches,
@@ -133,6 +134,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--refine-probe", action="store_true", help="refine the probe, too")
     parser.add_argument("--refine-positions", action="store_true", help="refine the positions, too")
+    parser.add_argument(
+        "--probe", choices=("auto", "scan", "model"), default="auto", help="whose probe (default: the model's where training refined it)"
+    )
     parser.add_argument("--patches", action="store_true", help="also write the patch of every position")
     scan_options(parser)
     parser.add_argument("--batch-size", type=_positive, default=32, metavar="N", help="patterns at a time (default: 32)")
