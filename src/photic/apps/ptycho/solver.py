@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from photic.apps.ptycho.patterns import LazyArray
-from photic.apps.ptycho.solver_crops import CROPS, Crop
+from photic.apps.ptycho.solver_crops import CROPS, Crop, intensity
 from photic.apps.ptycho.solver_options import POISSON_BELOW_COUNTS, Likelihood, SolverConfig
 from photic.core.errors import ConfigError, DataError, TrainingError
 from photic.core.seeding import numpy_generator
@@ -31,6 +31,7 @@ RESIDENT_BYTES = 256 * 2**20
 """Patterns up to so many bytes are kept on the device; more are gathered batch by batch."""
 _DARK_COUNTS = 0.01  # what the Poisson likelihood takes a dark pixel to have, so that a photon there does not weigh infinitely
 _MAX_RATIO = 9.0  # of counts to expected ones: the field may grow fivefold in a step
+_TINY = 1e-12
 _SCALE_PATTERNS = 64
 
 
@@ -195,7 +196,7 @@ class Solver:
         for first in range(0, len(self.positions), self.config.batch_size):
             rows = np.arange(first, min(len(self.positions), first + self.config.batch_size))
             crop = self._crop(self.object, self.probe, self.positions[first : first + len(rows)])
-            errors += self._error(_intensity(torch.fft.fft2(crop.waves(), norm="ortho")).sqrt(), self._measured(rows))
+            errors += self._error(intensity(torch.fft.fft2(crop.waves(), norm="ortho")).sqrt(), self._measured(rows))
             self.coverage += crop.light()
         positions = self.positions.cpu() + torch.tensor(self.canvas.origin_px, dtype=torch.float64)
         return Solution(
@@ -223,12 +224,13 @@ class Solver:
             measured amplitudes at once.
         """
         field = torch.fft.fft2(crop.waves(), norm="ortho")
-        intensity = _intensity(field)
-        amplitude = intensity.sqrt()
+        counts = intensity(field)
+        inverse = counts.clamp_min(_TINY).rsqrt_()  # a quarter of the time of a root and a division
+        amplitude = counts * inverse
         if self.likelihood == "poisson":
-            factor = (measured.square() / (intensity + _DARK_COUNTS)).clamp_(max=_MAX_RATIO).sub_(1).mul_(0.5)
+            factor = (measured * measured).div_(counts + _DARK_COUNTS).clamp_(max=_MAX_RATIO).sub_(1).mul_(0.5)
         else:
-            factor = (measured / amplitude.clamp_min(1e-6)).sub_(1)
+            factor = inverse.mul_(measured).sub_(1)
         if self._mask is not None:
             factor *= self._mask
         return torch.fft.ifft2(field * factor[:, None], norm="ortho"), field, amplitude
@@ -240,7 +242,7 @@ class Solver:
         changes, field, amplitude = self.pulls(crop, measured)
         light = crop.light()
         self.coverage += light
-        strongest = torch.maximum(light.max(), (crop.probes.real.square() + crop.probes.imag.square()).sum(dim=1).max())
+        strongest = torch.maximum(light.max(), intensity(crop.probes).max())
         new_object = self.object + crop.object_gradient(changes) * (
             config.object_step * share / ((1 - config.damping) * light + config.damping * strongest)
         )
@@ -288,7 +290,7 @@ class Solver:
         valid = torch.ones(1, device=self.device) if self._mask is None else self._mask
         for rows in np.array_split(chosen, math.ceil(len(chosen) / self.config.batch_size)):
             crop = self._crop(self.object, self.probe, self.positions[torch.from_numpy(rows).to(self.device)])
-            model = (_intensity(torch.fft.fft2(crop.waves(), norm="ortho")) * valid).sum(dtype=torch.float64)
+            model = (intensity(torch.fft.fft2(crop.waves(), norm="ortho")) * valid).sum(dtype=torch.float64)
             energies += torch.stack([model, (self._measured(rows).square() * valid).sum(dtype=torch.float64)]).cpu()
         model_energy, energy = energies.tolist()
         if energy <= 0:
@@ -308,11 +310,6 @@ class Solver:
             self.likelihood = "poisson" if counts < POISSON_BELOW_COUNTS else "amplitude"
         else:
             self.likelihood = self.config.likelihood
-
-
-def _intensity(field: Tensor) -> Tensor:
-    """Return ``(B, N, N)`` of ``(B, P, N, N)``."""
-    return (field.real.square() + field.imag.square()).sum(dim=1)
 
 
 def _share(decay: str, time: float) -> float:
