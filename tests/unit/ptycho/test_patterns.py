@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import pickle
+import tracemalloc
 
 import h5py
 import numpy as np
@@ -127,6 +128,20 @@ def test_uncompressed_patterns_are_mapped_and_compressed_ones_loaded(tmp_path):
     np.savez_compressed(tmp_path / "b.npz", diffraction=np.ones((2, 4, 4)))
     assert isinstance(NpzFile(tmp_path / "a.npz").store("diffraction"), MappedStore)
     assert isinstance(NpzFile(tmp_path / "b.npz").store("diffraction"), MemoryStore)
+
+
+@pytest.mark.parametrize("layout", ["mhw", "hwm", "fortran"])
+def test_taking_a_few_patterns_does_not_copy_all(tmp_path, layout):
+    data = np.arange(2000 * 16 * 16, dtype=np.float32).reshape(2000, 16, 16)
+    stored = {"mhw": data, "hwm": np.ascontiguousarray(data.transpose(1, 2, 0)), "fortran": np.asfortranarray(data)}[layout]
+    np.savez(tmp_path / "a.npz", odd=np.zeros(3, np.uint8), diffraction=stored)
+    patterns = MeasuredPatterns(NpzFile(tmp_path / "a.npz").store("diffraction"), layout="hwm" if layout == "hwm" else "mhw")
+    tracemalloc.start()
+    found = patterns[[5, 1900, 7]]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_array_equal(found, data[[5, 1900, 7]])
+    assert peak < data.nbytes / 20
 
 
 def test_counts_become_amplitudes_and_integers_are_cast_first():

@@ -42,7 +42,11 @@ class MemoryStore:
 
 
 class MappedStore:
-    """An array lying uncompressed in a file from byte ``offset`` on, mapped into memory; the map is not pickled but made again."""
+    """An array lying uncompressed in a file from byte ``offset`` on, mapped into memory; the map is not pickled but made again.
+
+    It is mapped as bytes: nothing aligns arrays inside a ZIP archive, and of an array that is not aligned NumPy copies the whole to take
+    a part.
+    """
 
     def __init__(self, path: Path, dtype: np.dtype[Any], shape: tuple[int, ...], offset: int, order: Literal["C", "F"] = "C") -> None:
         self.path = path
@@ -50,7 +54,7 @@ class MappedStore:
         self.shape = shape
         self._offset = offset
         self._order = order
-        self._map: NDArray[Any] | None = None
+        self._map: NDArray[np.uint8] | None = None
 
     def read(self, rows: NDArray[np.int64], axis: int) -> NDArray[Any]:
         """Return the items ``rows`` of an axis.
@@ -58,14 +62,15 @@ class MappedStore:
         Raises:
             DataError: the file is gone, or shorter than it was.
         """
+        # Column by column is row by row with the axes in reverse.
+        shape, place = (self.shape, axis) if self._order == "C" else (self.shape[::-1], len(self.shape) - 1 - axis)
         if self._map is None:
             try:
-                self._map = np.memmap(self.path, self.dtype, "r", self._offset, self.shape, self._order)
+                self._map = np.memmap(self.path, np.uint8, "r", self._offset, (*shape, self.dtype.itemsize))
             except (OSError, ValueError) as error:
                 raise DataError(f"{self.path}: patterns cannot be read: {error}; was the file changed or removed meanwhile?") from error
-        if axis == 0 and len(rows) and rows[-1] - rows[0] == len(rows) - 1 and bool((np.diff(rows) == 1).all()):
-            return np.array(self._map[rows[0] : rows[-1] + 1])
-        return np.array(np.take(self._map, rows, axis=axis))
+        found = np.asarray(np.take(self._map, rows, axis=place)).view(self.dtype)[..., 0]
+        return found if self._order == "C" else found.transpose()
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_map": None}
