@@ -18,7 +18,8 @@ from photic.core.errors import ConfigError, DataError
 Complex = NDArray[np.complex128]
 Real = NDArray[np.float64]
 _MARGIN = 16
-_MAX_STEPS, _STEP_DONE = 20, 1e-9
+_MAX_STEPS, _STEP_DONE = 20, 1e-5
+"""Refinement ends after so many steps, or one of less than this: pixels of shift, radians of ramp from side to side."""
 
 
 def fourier_shift(picture: ArrayLike, shift_px: tuple[float, float]) -> NDArray:
@@ -139,7 +140,7 @@ def align(
     """Lay a complex picture on a reference: complex scale, linear phase ramp and sub-pixel shift.
 
     The ramp is first estimated from the products of neighbouring pixels of each picture, which no shift changes, the shift from the
-    peak of the cross-correlation; then all are refined together by weighted least squares (Gauss-Newton on the complex difference).
+    peak of the cross-correlation; then all are refined together by weighted least squares of the complex difference (Newton steps).
     At the end the modulus of the scale is that of the amplitudes' own least squares, which noise in the phase does not shrink.
 
     Args:
@@ -223,7 +224,7 @@ def _refined(
     moving: Complex, fixed: Complex, weights: Real, moved: tuple[float, float], slope: tuple[float, float],
     *, shift: bool, ramp: bool, limit: float,
 ) -> tuple[tuple[float, float], tuple[float, float]]:  # fmt: skip
-    """Gauss-Newton on shift and ramp, the complex scale solved for at every place; a step that does not help is halved."""
+    """Newton steps on shift and ramp, the complex scale solved for at every place; a step that does not help is halved."""
     rows, columns = (np.arange(side, dtype=np.float64) - (side - 1) / 2 for side in moving.shape)
 
     def fit(values: Real) -> tuple[Complex, complex, float]:
@@ -234,15 +235,18 @@ def _refined(
     values = np.array([*moved, *slope])
     free = [index for index, wanted in enumerate((shift, shift, ramp, ramp)) if wanted]
     turned, scale, loss = fit(values)
-    for _ in range(_MAX_STEPS if free else 0):
-        derivatives: list[Complex] = [turned, 1j * turned]
-        if shift:
-            movable = _Movable(moving * _ramp(moving.shape, (values[2], values[3])))
-            derivatives += [scale * part for part in movable.slopes((values[0], values[1]))]
-        if ramp:
-            derivatives += [1j * scale * columns[None, :] * turned, 1j * scale * rows[:, None] * turned]
-        step = _least_squares(derivatives, fixed - scale * turned, weights)[2:]
-        for share in 0.5 ** np.arange(10):
+    still = _Movable(fixed).slopes((0.0, 0.0)) if shift else ()
+
+    def derivatives(turned: Complex, scale: complex, slopes: tuple[Complex, ...]) -> list[Complex]:
+        made = [turned, 1j * turned, *slopes]
+        return [*made, 1j * scale * columns[None, :] * turned, 1j * scale * rows[:, None] * turned] if ramp else made
+
+    for _ in range(_MAX_STEPS if free and scale else 0):
+        movable = _Movable(moving * _ramp(moving.shape, (values[2], values[3])))
+        moving_slopes = tuple(scale * part for part in movable.slopes((values[0], values[1]))) if shift else ()
+        ours = derivatives(turned, scale, moving_slopes)
+        step = _newton_step(ours, derivatives(fixed / scale, scale, still), fixed - scale * turned, weights)[2:]
+        for share in 0.5 ** np.arange(5):
             trial = values.copy()
             trial[free] += share * step
             trial[:2] = np.clip(trial[:2], -limit, limit)
@@ -251,22 +255,25 @@ def _refined(
                 break
         else:
             break
-        change = float(np.abs(trial - values).max())
+        change = np.abs(trial - values) * (1.0, 1.0, max(moving.shape), max(moving.shape))
         values, (turned, scale, loss) = trial, found
-        if change < _STEP_DONE:
+        if change.max() < _STEP_DONE:
             break
     return (float(values[0]), float(values[1])), (float(values[2]), float(values[3]))
 
 
-def _least_squares(derivatives: list[Complex], difference: Complex, weights: Real) -> Real:
-    """Real steps along complex derivatives that shrink a complex difference; directions that change nothing get none."""
-    columns = np.stack([(np.sqrt(weights) * part).ravel() for part in derivatives], axis=1)
-    target = (np.sqrt(weights) * difference).ravel()
-    norms = np.sqrt(np.square(np.abs(columns)).sum(axis=0))
-    norms[norms == 0] = 1.0
-    columns = columns / norms
-    normal, right = (columns.conj().T @ columns).real, (columns.conj().T @ target).real
-    step: Real = np.linalg.lstsq(normal, right, rcond=1e-10)[0] / norms
+def _newton_step(ours: list[Complex], theirs: list[Complex], difference: Complex, weights: Real) -> Real:
+    """Real steps along complex derivatives that shrink a complex difference; directions that change nothing get none.
+
+    The curvature is taken between the derivatives of picture and reference, not of the picture alone (Gauss-Newton): noise of the
+    two is independent and drops out, where its square would make every step too short.
+    """
+    root = np.sqrt(weights)
+    mine, others = (np.stack([(root * part).ravel() for part in parts]) for parts in (ours, theirs))
+    norms = np.array([math.sqrt(np.vdot(row, row).real) or 1.0 for row in others])
+    slope = (mine.conj() @ (root * difference).ravel()).real / norms
+    curvature = (mine.conj() @ others.T).real / np.outer(norms, norms)
+    step: Real = np.linalg.lstsq((curvature + curvature.T) / 2, slope, rcond=1e-10)[0] / norms
     return step
 
 
