@@ -29,6 +29,8 @@ from photic.models.phase_retrieval import PhaseRetrievalConfig, PhaseRetrievalNe
 from photic.physics.ptychography import amplitudes, exit_waves, with_modes
 from photic.tasks.base import Batch, Phase, StepResult, Task, TaskConfig
 
+ACTS_ON = ("diffraction", "object")
+"""What losses of this task compare."""
 _SHOWN = 6
 """Patterns in a preview."""
 
@@ -291,6 +293,11 @@ class PtychographyConfig(TaskConfig):
         assert isinstance(network, PhaseRetrievalNetwork)
         criterion = loss.build()
         for part in _leaves(criterion):
+            if isinstance(data, PreparedData) and part.acts_on not in ACTS_ON:  # a bundle, from a description, holds no loss
+                raise ConfigError(
+                    f"config.loss: '{part.term_name}' acts on {part.acts_on}, and this task compares {' and '.join(ACTS_ON)}; "
+                    "see `photic list losses`"
+                )
             if part.acts_on == "object" and part.needs_target and not facts["supervised"]:
                 raise ConfigError(
                     f"config.loss: '{part.term_name}' compares with a known object; set data.supervised=true (scans need an objectGuess)"
