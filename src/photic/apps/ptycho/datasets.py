@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from photic.apps.ptycho.grouping import bilinear_patches, group_indices
-from photic.apps.ptycho.patterns import Patterns, mean_energy
+from photic.apps.ptycho.patterns import Patterns, pattern_energies
 from photic.apps.ptycho.raw import RawNPZData, Scans
 from photic.core.errors import ConfigError, DataError
 from photic.core.registry import datasets
@@ -114,7 +114,8 @@ class GroupedScanConfig(DataConfig):
         chosen = self._split(training, seed)
         rows = {"train": np.flatnonzero(~chosen), "val": np.flatnonzero(chosen), "test": np.flatnonzero(held_out)}
         positions, scan_index, file_index = everything.positions_px, everything.scan_index, everything.file_index
-        energies = [mean_energy(scan.diffraction) for scan in files]
+        of_patterns = [_energies(scan) for scan in files]
+        energies = [float(values.mean()) for values in of_patterns]
         probes, probe_of_file = self._probes(files, energies)
         if self.probe_iterations:
             probes = self._refined(probes, probe_of_file, training, rows["train"], seed)
@@ -140,8 +141,7 @@ class GroupedScanConfig(DataConfig):
             )
             splits[phase] = GroupedScan(groups=own[groups], **shared)
             names[phase] = _names(files, file_index, splits[phase].groups[:, 0])
-        counted = np.array([scan.num_patterns for scan in training.scans], dtype=float)
-        energy = float(np.average(energies[: len(counted)], weights=counted))
+        energy = float(np.concatenate(of_patterns)[rows["train"]].mean())
         size_px = everything.size_px
         extras = {
             "size_px": size_px,
@@ -160,21 +160,25 @@ class GroupedScanConfig(DataConfig):
         return PreparedData(splits=splits, names=names, extras=extras, fingerprint=fingerprint, notes=self._notes(files, energies))
 
     def _split(self, scans: Scans, seed: int) -> NDArray[np.bool_]:
-        """Return which rows are for validation: a share of each file."""
+        """Return which rows are for validation: a share of each scan of each file."""
         chosen = np.zeros(scans.num_patterns, bool)
-        block = self.val_split == "block" or (self.val_split == "auto" and self.gridsize > 1)
-        start = 0
-        for number, scan in enumerate(scans.scans):
-            count = scan.num_patterns
+        block = self._splits_blocks()
+        heights, scan_index, file_index = scans.positions_px[:, 1], scans.scan_index, scans.file_index
+        for number in range(int(scan_index.max()) + 1):
+            own = np.flatnonzero(scan_index == number)
+            count = len(own)
             wanted = max(self.gridsize**2, round(self.val_fraction * count))
             if count - wanted < self.gridsize**2:
                 raise DataError(
-                    f"{scan.source}: {count} patterns are too few to keep {wanted} for validation and train groups of {self.gridsize**2}"
+                    f"{scans.scans[file_index[own[0]]].source}: {count} patterns are too few to keep {wanted} for validation and train "
+                    f"groups of {self.gridsize**2}"
                 )
-            order = np.argsort(scan.ycoords, kind="stable") if block else numpy_generator(seed, "ptycho.split", number).permutation(count)
-            chosen[start + order[count - wanted :]] = True
-            start += count
+            order = np.argsort(heights[own], kind="stable") if block else numpy_generator(seed, "ptycho.split", number).permutation(count)
+            chosen[own[order[count - wanted :]]] = True
         return chosen
+
+    def _splits_blocks(self) -> bool:
+        return self.val_split == "block" or (self.val_split == "auto" and self.gridsize > 1)
 
     def _probes(self, files: Sequence[RawNPZData], energies: Sequence[float]) -> tuple[NDArray[np.complex64], NDArray[np.int64]]:
         """Return the distinct probes ``(S, P, N, N)`` and which of them each file has."""
@@ -216,7 +220,7 @@ class GroupedScanConfig(DataConfig):
             f"{Path(scan.source).name or 'scan'}: {scan.num_patterns} patterns of {scan.size_px} px, {energy:.4g} photons each"
             for scan, energy in zip(files, energies, strict=True)
         ]
-        return (*lines, *(["validation patterns are a block at the end of each scan (largest y)"] if self.gridsize > 1 else []))
+        return (*lines, *(["validation patterns are a block at the end of each scan (largest y)"] if self._splits_blocks() else []))
 
 
 def scaled_probe(scan: RawNPZData, energy: float, scale: str) -> NDArray[np.complex64]:
@@ -240,6 +244,18 @@ def scaled_probe(scan: RawNPZData, energy: float, scale: str) -> NDArray[np.comp
             f"lets everything through would give {own / energy:.3g} times the counts. Set data.probe_scale=measured to scale the probe"
         )
     return probe
+
+
+def _energies(scan: RawNPZData) -> NDArray[np.float64]:
+    """Return the counts of each pattern.
+
+    Raises:
+        DataError: there are none at all.
+    """
+    found = pattern_energies(scan.diffraction)
+    if not found.any():
+        raise DataError(f"{scan.source}: all patterns are zero; there is nothing to train on")
+    return found
 
 
 def _truths(files: Sequence[RawNPZData]) -> list[NDArray[np.complex64]]:
