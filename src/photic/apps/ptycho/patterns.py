@@ -102,6 +102,10 @@ class Patterns(LazyArray):
         """Return some of the patterns, in the order of ``rows``, still unread."""
         return TakenPatterns(self, self._rows(np.asarray(rows)))
 
+    def masked(self, mask: NDArray[np.bool_]) -> Patterns:
+        """Return the same patterns, still unread, whose pixels read as 0 where a mask ``(N, N)`` is False."""
+        return MaskedPatterns(self, mask)
+
 
 class MeasuredPatterns(Patterns):
     """Patterns of one store, made into amplitudes when they are gathered.
@@ -231,9 +235,38 @@ class TakenPatterns(Patterns):
             self._source, self._taken = source._source, source._taken[rows]
         self.shape = (len(rows), *source.shape[1:])
 
+    def masked(self, mask: NDArray[np.bool_]) -> Patterns:
+        """Return them with a further mask ``(N, N)``, True = valid."""
+        return TakenPatterns(self._source.masked(mask), self._taken)
+
     def gather(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Return amplitudes ``(n, N, N)``."""
         return self._source.gather(self._taken[rows])
+
+
+class MaskedPatterns(Patterns):
+    """Other patterns with zeros where a mask ``(N, N)`` is False.
+
+    Raises:
+        DataError: the mask has another size.
+    """
+
+    def __init__(self, source: Patterns, mask: NDArray[np.bool_]) -> None:
+        if mask.shape != source.shape[1:]:
+            raise DataError(f"the mask has shape {mask.shape}, expected {source.shape[1:]}")
+        self.shape = source.shape
+        self._source = source
+        self._mask = mask
+
+    def masked(self, mask: NDArray[np.bool_]) -> Patterns:
+        """Return them with a further mask ``(N, N)``, True = valid."""
+        return MaskedPatterns(self._source, self._mask & mask)
+
+    def gather(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Return amplitudes ``(n, N, N)``."""
+        found = self._source.gather(rows)
+        found[:, ~self._mask] = 0.0
+        return found
 
 
 class CroppedPatterns(Patterns):
@@ -264,6 +297,10 @@ class JoinedPatterns(Patterns):
         self._parts = tuple(parts)
         self._ends = np.cumsum([len(part) for part in parts])
         self.shape = (int(self._ends[-1]), *parts[0].shape[1:])
+
+    def masked(self, mask: NDArray[np.bool_]) -> Patterns:
+        """Return them with a further mask ``(N, N)``, True = valid."""
+        return JoinedPatterns([part.masked(mask) for part in self._parts])
 
     def gather(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Return amplitudes ``(n, N, N)``."""

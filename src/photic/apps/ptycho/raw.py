@@ -82,8 +82,7 @@ class RawNPZData:
         if self.mask is not None:
             mask = checked_mask(self.mask, size, where)
             object.__setattr__(self, "mask", mask)
-            if isinstance(patterns, MeasuredPatterns):
-                patterns = patterns.masked(mask)
+            patterns = patterns.masked(mask)
         object.__setattr__(self, "diffraction", patterns)
         if self.objectGuess is not None:
             truth = np.asarray(self.objectGuess)
