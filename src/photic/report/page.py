@@ -164,6 +164,18 @@ def figure(content: Markup, caption: str = "", legend: Sequence[tuple[str, str, 
     return _block("figure", content, caption, legend)
 
 
+def picture(uri: str, alternative: str, caption: str = "", *, sharp: bool = False) -> Markup:
+    """Return a picture as wide as there is room.
+
+    Args:
+        uri: the picture as a data URI.
+        alternative: what it shows, for those who cannot see it.
+        caption: under it.
+        sharp: show the pixels of a small picture as squares instead of smoothing them.
+    """
+    return _block("picture", uri, alternative, caption, sharp)
+
+
 def grid(blocks: Sequence[Markup], width_px: int = 320) -> Markup:
     """Return blocks beside each other, as many in a row as find room with at least ``width_px``."""
     return _block("grid", blocks, width_px)
@@ -251,6 +263,11 @@ def jpeg_uri(image: NDArray[np.uint8], quality: int = 84) -> str:
     content = io.BytesIO()
     Image.fromarray(image).save(content, format="JPEG", quality=quality, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(content.getvalue()).decode("ascii")
+
+
+def png_uri(content: bytes) -> str:
+    """Return a PNG file's content as a data URI."""
+    return "data:image/png;base64," + base64.b64encode(content).decode("ascii")
 
 
 def _cells(rows: Sequence[Sequence[Any]]) -> list[list[Cell]]:

@@ -136,3 +136,15 @@ def test_a_page_is_written_whole(tmp_path: Path) -> None:
 def test_a_misspelt_value_in_a_template_is_an_error() -> None:
     with pytest.raises(Exception, match="undefined"):
         page._environment().from_string("{{ nothing.there }}").render()
+
+
+def test_a_picture_is_embedded_whole_and_its_words_are_escaped() -> None:
+    content = io.BytesIO()
+    Image.fromarray(np.arange(48, dtype=np.uint8).reshape(4, 4, 3)).save(content, format="PNG")
+    made = page.picture(page.png_uri(content.getvalue()), EVIL, EVIL, sharp=True)
+    tags = parsed(made)
+    (source,) = tags.loads
+    kept = np.asarray(Image.open(io.BytesIO(base64.b64decode(source.removeprefix("data:image/png;base64,")))))
+    assert kept.tolist() == np.arange(48).reshape(4, 4, 3).tolist()
+    assert "<script>" not in made and 'class="picture sharp"' in made
+    assert "figcaption" not in page.picture(source, "a picture")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,8 @@ from photic.data.base import PHASES, PreparedData
 from photic.functional.palette import BLUE, ORANGE, VERMILION, class_colour
 from photic.inference.predictor import LoadedModel, load
 from photic.metrics.ranking import expected_calibration_error, precision_recall_curve, reliability_curve, roc_curve
-from photic.report import figures, page
-from photic.report.page import Cell, Column, Page, Tile, duration, number
+from photic.report import figures, page, runs
+from photic.report.page import Cell, Column, Page, Tile, number
 from photic.tracking.run import Run
 
 _FEW = 20  # positives below which a class's numbers move a lot with single pictures
@@ -67,25 +66,11 @@ class _Report:
                 self.missing = str(error)
 
     def page(self) -> Page:
-        names = self.results.get("names", {})
-        status = self.results.get("status", "unknown")
         made = Page(
             title=f"{self.run.path.parent.name} / {self.run.path.name}",
             eyebrow="Photic · steel-surface defects",
             verdict=self._verdict(),
-            badges=[
-                (label, value)
-                for label, value in (
-                    ("status", status),
-                    ("recipe", self.results.get("recipe")),
-                    ("model", names.get("model")),
-                    ("loss", names.get("loss")),
-                    ("data", names.get("data")),
-                    ("trained for", duration(self.results["wall_seconds"]) if "wall_seconds" in self.results else None),
-                    ("", (self.results.get("finished") or time.strftime("%Y-%m-%d %H:%M"))[:16].replace("T", " ")),
-                )
-                if value
-            ],
+            badges=runs.badges(self.results),
         )
         made.head.extend(self._notices())
         if self.predictions is not None:
@@ -140,16 +125,7 @@ class _Report:
         return made
 
     def _notices(self) -> list[Markup]:
-        made = []
-        status, error = self.results.get("status"), self.results.get("error")
-        if status == "failed":
-            made.append(page.notice(f"This run failed: {error}", "bad"))
-        elif status in ("interrupted", "running"):
-            made.append(
-                page.notice(
-                    f"This run is not finished ({error or status}). Go on with: {program()} train --resume {self._path()}", "warning"
-                )
-            )
+        made = runs.unfinished(self.run)
         if self.predictions is not None:
             if self.predictions.split == "val":
                 made.append(
@@ -259,15 +235,11 @@ class _Report:
         history = self.results.get("history") or []
         if not history:
             return
-        best = self.results.get("best") or {}
-        stopped = f" Training ended: {self.results['stopped']}." if self.results.get("stopped") else ""
-        chosen = f"Deployed: epoch {best['epoch']:g}, the best by validation {best['monitor']} (dotted line)." if best else ""
-        section = made.section("Training", f"{chosen}{stopped}")
-        epochs = [entry["epoch"] for entry in history]
-        mark = best.get("epoch")
+        section = made.section("Training", runs.training_lead(self.results))
+        mark = (self.results.get("best") or {}).get("epoch")
 
-        def line(label: str, part: str, key: str, colour: str, dashed: bool = False) -> figures.Line:
-            return figures.Line(label=label, x=epochs, y=[entry.get(part, {}).get(key) for entry in history], colour=colour, dashed=dashed)
+        def line(label: str, part: str, key: str, colour: str) -> figures.Line:
+            return runs.history_line(history, label, part, key, colour)
 
         loss = [line("training", "train", "loss", BLUE), line("validation", "val", "loss", VERMILION)]
         scores = [
@@ -276,16 +248,12 @@ class _Report:
             line("macro-F1 at 0.5", "val", "macro_f1", VERMILION),
         ]
         classes = [line(name, "val", f"ap/{c}", class_colour(c)) for c, name in enumerate(self.results.get("classes", []))]
-        rate = [figures.Line(label="learning rate", x=epochs, y=[entry.get("lr") for entry in history], colour=BLUE)]
         unit = (-0.02, 1.04)
         charts = [
-            page.figure(figures.curves(loss, title="Loss", mark_x=mark), legend=[item.legend for item in loss]),
-            page.figure(figures.curves(scores, title="Validation", y_limits=unit, mark_x=mark), legend=[item.legend for item in scores]),
-            page.figure(
-                figures.curves(classes, title="Validation AP by class", y_limits=unit, mark_x=mark),
-                legend=[item.legend for item in classes],
-            ),
-            page.figure(figures.curves(rate, title="Learning rate"), "At the end of each stretch between validations."),
+            runs.chart("Loss", loss, mark_x=mark),
+            runs.chart("Validation", scores, y_limits=unit, mark_x=mark),
+            runs.chart("Validation AP by class", classes, y_limits=unit, mark_x=mark),
+            runs.learning_rate(history),
         ]
         section.add(page.grid(charts, 420))
 
@@ -316,35 +284,15 @@ class _Report:
         section.add(*(page.notice(note) for note in facts.get("notes", [])))
 
     def _settings(self, made: Page) -> None:
-        section = made.section("Settings and environment")
-        environment = self.results.get("environment", {})
-        parameters = self.results.get("parameters", {})
-        section.add(
-            page.facts(
-                {
-                    "seed": self.config.get("seed"),
-                    "parameters": f"{parameters['total']:,} ({parameters['trainable']:,} trained)" if parameters else None,
-                    "peak memory": f"{self.results['peak_memory_mb']:,.0f} MB" if "peak_memory_mb" in self.results else None,
-                    "device": environment.get("gpu") or (f"CPU, threads: {environment['cpu_threads']}" if environment else None),
-                    "python": environment.get("python"),
-                    **environment.get("packages", {}),
-                    "photic": self.results.get("photic"),
-                    "platform": environment.get("platform"),
-                    "started with": environment.get("command"),
-                }
-            )
-        )
-        section.add(
-            page.details("All settings, resolved", page.preformatted(yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)))
-        )
+        runs.add_settings(made, self.run)
         state = {
             name: value for name, value in self.results.get("loss_state", {}).items() if any(item is not None for item in np.ravel(value))
         }
         if state:
-            section.add(page.details("What the loss took from the training split", page.preformatted(yaml.safe_dump(state))))
+            made.sections[-1].add(page.details("What the loss took from the training split", page.preformatted(yaml.safe_dump(state))))
 
     def _commands(self, made: Page) -> None:
-        run, photic = self._path(), shlex.quote(program())
+        run, photic = runs.shown(self.run.path), shlex.quote(program())
         finished = self.results.get("status") == "completed"
         root = self.config.get("data", {}).get("root")
         unlabelled = Path(root or "") / "test_images"
@@ -365,19 +313,11 @@ class _Report:
             given = {"recipe": self.results["recipe"], "data.root": root, "output_dir": self.config.get("output_dir")}
             words = " ".join(shlex.quote(f"{key}={value}") for key, value in given.items() if value is not None)
             items.append(("Train with three seeds and two losses", f"{photic} train -m {words} seed=0,1,2 loss.name=bce_with_logits,focal"))
-        siblings = shlex.quote(str(self._shown(self.run.path.parent)))
+        siblings = runs.shown(self.run.path.parent)
         items.append(("Compare the runs of this experiment", f"{photic} compare {siblings}/*"))
-        logs = shlex.quote(str(self._shown(self.run.path / "tensorboard")))
+        logs = runs.shown(self.run.path / "tensorboard")
         items.append(("Watch the curves in TensorBoard", f"tensorboard --logdir {logs}"))
         section = made.section(
             "Next steps", "Exact commands. PICTURES stands for a folder of yours." if pictures == "PICTURES" else "Exact commands."
         )
         section.add(page.commands(items))
-
-    def _path(self) -> str:
-        return shlex.quote(str(self._shown(self.run.path)))
-
-    def _shown(self, path: Path) -> Path:
-        """Return a path as one would type it here: relative if it lies below the working folder."""
-        whole = path.resolve()
-        return whole.relative_to(Path.cwd()) if whole.is_relative_to(Path.cwd()) else whole
