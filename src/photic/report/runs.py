@@ -47,8 +47,8 @@ def unfinished(run: Run) -> list[Markup]:
 
 def history_line(history: Sequence[dict[str, Any]], label: str, part: str, key: str, colour: str) -> Line:
     """Return a value of a run's history over epochs; ``part`` is ``train`` or ``val``."""
-    values: list[Any] = [entry.get(part, {}).get(key) for entry in history]
-    return Line(label=label, x=[entry["epoch"] for entry in history], y=values, colour=colour)
+    parts: list[dict[str, Any]] = [entry.get(part, {}) for entry in history]
+    return Line(label=label, x=[entry["epoch"] for entry in history], y=[values.get(key) for values in parts], colour=colour)
 
 
 def chart(title: str, lines: Sequence[Line], *, caption: str = "", **options: Any) -> Markup:
