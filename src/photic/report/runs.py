@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 from markupsafe import Markup
 
@@ -47,8 +48,8 @@ def unfinished(run: Run) -> list[Markup]:
 
 def history_line(history: Sequence[dict[str, Any]], label: str, part: str, key: str, colour: str) -> Line:
     """Return a value of a run's history over epochs; ``part`` is ``train`` or ``val``."""
-    parts: list[dict[str, Any]] = [entry.get(part, {}) for entry in history]
-    return Line(label=label, x=[entry["epoch"] for entry in history], y=[values.get(key) for values in parts], colour=colour)
+    values = np.array([entry.get(part, {}).get(key) for entry in history], dtype=float)  # None becomes NaN, which leaves a gap
+    return Line(label=label, x=[entry["epoch"] for entry in history], y=values, colour=colour)
 
 
 def chart(title: str, lines: Sequence[Line], *, caption: str = "", **options: Any) -> Markup:
@@ -58,7 +59,8 @@ def chart(title: str, lines: Sequence[Line], *, caption: str = "", **options: An
 
 def learning_rate(history: Sequence[dict[str, Any]]) -> Markup:
     """Return the chart of the learning rate."""
-    line = Line(label="learning rate", x=[entry["epoch"] for entry in history], y=[entry.get("lr") for entry in history], colour=BLUE)
+    values = np.array([entry.get("lr") for entry in history], dtype=float)
+    line = Line(label="learning rate", x=[entry["epoch"] for entry in history], y=values, colour=BLUE)
     return page.figure(figures.curves([line], title="Learning rate"), "At the end of each stretch between validations.")
 
 
