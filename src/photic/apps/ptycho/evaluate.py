@@ -16,7 +16,7 @@ from photic.apps.ptycho.evaluation import Comparison, compare_objects
 from photic.apps.ptycho.inference import predict_scan, residuals
 from photic.apps.ptycho.opening import open_scans
 from photic.apps.ptycho.patterns import Domain
-from photic.apps.ptycho.predict import load_network, network_of, progress
+from photic.apps.ptycho.predict import load_network, name_of, network_of, progress
 from photic.apps.ptycho.raw import RawNPZData
 from photic.apps.ptycho.reconstruction import Reconstruction, write_outputs
 from photic.core.errors import ConfigError, DataError
@@ -120,9 +120,8 @@ def evaluate_scan(
         DataError: the scan does not fit the model, or the halves have no common area.
     """
     task = network_of(model)
-    scale = float(task.graph.intensity_scale)
-    whole = predict_scan(task, scan, device=model.device, measure=False, advance=advance)
-    difference, total = residuals(whole, scan, scale=scale, device=model.device)
+    whole = predict_scan(task, scan, device=model.device, measure=False, method=name_of(model), advance=advance)
+    difference, total = residuals(whole, scan, device=model.device)
     whole = dataclasses.replace(whole, r_amp=float(difference.sum() / max(float(total.sum()), 1e-30)))
     halves = [
         dataclasses.replace(

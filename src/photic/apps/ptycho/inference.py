@@ -35,6 +35,7 @@ def predict_scan(
     stitching: bool = True,
     patches: bool = False,
     measure: bool = True,
+    method: str = "network",
     advance: Advance = lambda count: None,
 ) -> Reconstruction:
     """Predict the patch of every position with a trained network, and stitch them.
@@ -52,6 +53,7 @@ def predict_scan(
         device: where the network runs.
         stitching: make the object; otherwise patches only.
         patches: also return the patch of every position (memory grows with the scan).
+        method: what the network is called in results and pictures.
         measure: compute R_amp of the stitched object, which reads the patterns once more.
         advance: called with the number of patterns done.
 
@@ -67,7 +69,9 @@ def predict_scan(
             "crop or bin the scan, or train on scans of this size"
         )
     positions = scan.positions_px
-    modes = torch.from_numpy(probe_for(task, scan, probe) if isinstance(probe, str) else probe).to(device)
+    chosen = probe_for(task, scan, probe) if isinstance(probe, str) else probe
+    # With the scale in the probe, object and probe of the result are all it takes to model the measurement, and to go on from there.
+    modes = torch.from_numpy(chosen).to(device) * task.graph.intensity_scale.detach()
     weights = modes.abs().square().sum(dim=0)
     groups = group_indices(
         positions, scan.scan_index, gridsize=round(channels**0.5), neighbor_count=max(neighbor_count, channels), seed=seed
@@ -92,14 +96,13 @@ def predict_scan(
         patches=kept,
         r_amp=None,
         pixel_size_m=scan.physics_parameters.get("pixel_size_m"),
-        method=type(task.network).__name__,
+        method=method,
         source=scan.source,
         metadata={"seconds": round(time.perf_counter() - started, 3), "patterns": len(positions), "gridsize": round(channels**0.5)},
     )
     if stitcher is None or not measure:
         return made
-    scale = float(task.graph.intensity_scale)
-    return with_r_amp(made, scan, scale=scale, batch_size=batch_size, device=device)
+    return with_r_amp(made, scan, batch_size=batch_size, device=device)
 
 
 def probe_for(task: PtychographyTask, scan: RawNPZData, choice: ProbeChoice = "auto") -> NDArray[np.complex64]:
@@ -143,7 +146,7 @@ def residuals(
     reconstruction: Reconstruction,
     scan: RawNPZData,
     *,
-    scale: float = 1.0,
+    positions_px: NDArray[np.float64] | None = None,
     batch_size: int = 32,
     device: torch.device | str = "cpu",
     advance: Advance = lambda count: None,
@@ -152,8 +155,8 @@ def residuals(
 
     Args:
         reconstruction: object, its origin, and the probe.
-        scan: what was measured; positions are those of the scan.
-        scale: factor on modelled amplitudes.
+        scan: what was measured.
+        positions_px: ``(M, 2)`` refined positions of the scan's patterns; None takes those the scan comes with.
         batch_size: patterns at a time.
         device: where it is computed.
         advance: called with the number of patterns done.
@@ -170,12 +173,12 @@ def residuals(
     valid = torch.ones(scan.size_px, scan.size_px, device=device) if scan.mask is None else torch.from_numpy(scan.mask).to(device).float()
     difference, total = np.zeros(scan.num_patterns), np.zeros(scan.num_patterns)
     everything = np.arange(scan.num_patterns)[:, None]
-    positions = scan.positions_px if len(reconstruction.positions_px) != scan.num_patterns else reconstruction.positions_px
+    positions = scan.positions_px if positions_px is None else positions_px
     for rows, measured in _batches(scan, everything, batch_size, device):
         with torch.inference_mode():
             local = canvas.local(torch.from_numpy(positions[rows]).to(device))
             patches = extract_patches(object_, local, scan.size_px)[:, None]
-            modelled = scale * amplitudes(exit_waves(patches, probe[None, None]))
+            modelled = amplitudes(exit_waves(patches, probe[None, None]))
             difference[rows] = ((modelled - measured).abs() * valid).sum(dim=(1, 2, 3)).cpu().numpy()
             total[rows] = (measured * valid).sum(dim=(1, 2, 3)).cpu().numpy()
         advance(len(rows))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -247,8 +246,8 @@ class PtychoModel:
             device=loaded.device,
             stitching=stitching or refine > 0,
             patches=patches,
+            method=self.architecture,
         )
-        made = dataclasses.replace(made, method=self.architecture)
         if not refine:
             return made
         from photic.apps.ptycho.refinement import refine as go_on

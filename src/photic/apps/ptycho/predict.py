@@ -45,6 +45,7 @@ def main(arguments: list[str]) -> int:
             batch_size=options.batch_size,
             device=model.device,
             patches=options.patches,
+            method=name_of(model),
             advance=advance,
         )
     seconds = time.perf_counter() - started
@@ -94,6 +95,11 @@ def network_of(model: LoadedModel) -> PtychographyTask:
     if not isinstance(model.task, PtychographyTask):
         raise ConfigError(f"{model.source}: a model for {type(model.task).__name__}, not for ptychography")
     return model.task
+
+
+def name_of(model: LoadedModel) -> str:
+    """Return the registry name of a loaded model's network."""
+    return str(model.config["model"]["name"])
 
 
 @contextmanager
