@@ -16,6 +16,8 @@ TINY: dict[str, Any] = {
     "num_threads": 1,
 }
 """Options of a model that trains in a second."""
+PLAIN: dict[str, Any] = {"data.probe_iterations": 0}
+"""The probe as the scan has it."""
 
 
 def small_scan(**changes: Any) -> RawNPZData:
@@ -40,7 +42,7 @@ def trained(scan_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     from photic.apps.ptycho import PtychoModel
 
     folder = tmp_path_factory.mktemp("runs")
-    return PtychoModel(N=N, **TINY).train(scan_file, epochs=2, output_dir=folder, quiet=True)
+    return PtychoModel(N=N, **TINY).train(scan_file, epochs=2, output_dir=folder, overrides=PLAIN, quiet=True)
 
 
 @pytest.fixture(scope="session")
@@ -49,4 +51,14 @@ def trained_on_groups(scan_file: Path, tmp_path_factory: pytest.TempPathFactory)
     from photic.apps.ptycho import PtychoModel
 
     folder = tmp_path_factory.mktemp("runs")
-    return PtychoModel(N=N, gridsize=2, **TINY).train(scan_file, neighbor_count=6, epochs=1, output_dir=folder, quiet=True)
+    return PtychoModel(N=N, gridsize=2, **TINY).train(scan_file, neighbor_count=6, epochs=1, output_dir=folder, overrides=PLAIN, quiet=True)
+
+
+@pytest.fixture(scope="session")
+def trained_with_probe(scan_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Return a model trained with a probe that was refined before and is trained, too, with its scale."""
+    from photic.apps.ptycho import PtychoModel
+
+    overrides = {"data.probe_iterations": 4, "task.train_probe": True, "task.train_intensity_scale": True}
+    folder = tmp_path_factory.mktemp("runs")
+    return PtychoModel(N=N, **TINY).train(scan_file, epochs=2, output_dir=folder, overrides=overrides, quiet=True)

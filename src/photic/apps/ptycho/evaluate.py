@@ -93,6 +93,10 @@ def main(arguments: list[str]) -> int:
     with progress("evaluating", 2 * scan.num_patterns, "patterns", options.quiet) as advance:
         found = evaluate_scan(model, scan, reference=_reference(options.reference, scan), seed=options.seed, advance=advance)
     written = write(found, folder)
+    if options.output is None:
+        from photic.apps.ptycho.report import write_report
+
+        written.append(write_report(options.run))  # the run's page shows its evaluations
     print(found.table())
     for path in written:
         print(path)

@@ -142,7 +142,7 @@ class PtychoModel:
     @property
     def intensity_scale(self) -> float:
         """Factor from modelled amplitudes (probe and object) to measured ones."""
-        return float(network_of(self._trained()).graph.intensity_scale)
+        return float(network_of(self._trained()).graph.intensity_scale.detach())
 
     def train(
         self,

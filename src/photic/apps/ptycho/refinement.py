@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import numpy as np
 import torch
 
+from photic.apps.ptycho.grouping import bilinear_patches
 from photic.apps.ptycho.inference import Advance
 from photic.apps.ptycho.raw import RawNPZData
 from photic.apps.ptycho.reconstruct import reconstruct
@@ -40,11 +42,15 @@ def refine(
         **options: further fields of :class:`~photic.apps.ptycho.solver_options.SolverConfig`.
 
     Returns:
-        The refined reconstruction on the solver's canvas; ``history`` is R_amp of each iteration.
+        The refined reconstruction on the solver's canvas, with patches of it if ``made`` has patches; ``history`` is R_amp of each
+        iteration.
     """
     config = _config(iterations, refine_probe, refine_positions, seed, options)
     found = reconstruct(scan, config, start=made, device=str(device), progress=lambda step: advance(1))
-    return dataclasses.replace(found, metadata={**made.metadata, **found.metadata})
+    patches = None
+    if made.patches is not None:
+        patches = bilinear_patches(found.stitched(), found.positions_px - np.array(found.origin_px), scan.size_px)
+    return dataclasses.replace(found, patches=patches, metadata={**made.metadata, **found.metadata})
 
 
 def iterate(
