@@ -29,7 +29,9 @@ from photic.physics.ptychography import with_modes
 
 RESIDENT_BYTES = 256 * 2**20
 """Patterns up to so many bytes are kept on the device; more are gathered batch by batch."""
-_DARK_COUNTS = 0.01  # what the Poisson likelihood takes a dark pixel to have, so that a photon there does not weigh infinitely
+_DARK_SHARE = (
+    0.01  # of the mean pixel, at most of a photon: what the Poisson likelihood adds, so that a photon in the dark does not weigh infinitely
+)
 _MAX_RATIO = 9.0  # of counts to expected ones: the field may grow fivefold in a step
 _TINY = 1e-12
 _SCALE_PATTERNS = 64
@@ -159,6 +161,9 @@ class Solver:
         """``(H, W)``."""
         self.coverage = torch.zeros(self.canvas.shape, device=self.device)
         """``(H, W)``: light of the iteration."""
+        self._velocity, self._probe_velocity = torch.zeros_like(self.object), torch.zeros_like(self.probe)
+        self.dark_counts = 0.0
+        """Keeps the Poisson likelihood finite where the model is dark."""
         self.likelihood: Likelihood = "amplitude"
         self._match_energies(scales_probe=config.refine_probe and start is None)
 
@@ -220,15 +225,15 @@ class Solver:
         Returns:
             Changes of the exit waves ``(B, P, N, N)``, the waves at the detector ``(B, P, N, N)``, and amplitudes there ``(B, N, N)``. The
             changes are minus half the gradient (as PyTorch counts it, twice the derivative by the conjugate) of
-            ``sum (sqrt(I) - A)**2``, or of half of ``sum I - A**2 log(I + 0.01)``. For the amplitude likelihood they lead to waves with the
-            measured amplitudes at once.
+            ``sum (sqrt(I) - A)**2``, or of half of ``sum I - A**2 log(I + dark_counts)``. For the amplitude likelihood they lead to
+            waves with the measured amplitudes at once.
         """
         field = torch.fft.fft2(crop.waves(), norm="ortho")
         counts = intensity(field)
         inverse = counts.clamp_min(_TINY).rsqrt_()  # a quarter of the time of a root and a division
         amplitude = counts * inverse
         if self.likelihood == "poisson":
-            factor = (measured * measured).div_(counts + _DARK_COUNTS).clamp_(max=_MAX_RATIO).sub_(1).mul_(0.5)
+            factor = (measured * measured).div_(counts + self.dark_counts).clamp_(max=_MAX_RATIO).sub_(1).mul_(0.5)
         else:
             factor = inverse.mul_(measured).sub_(1)
         if self._mask is not None:
@@ -243,17 +248,15 @@ class Solver:
         light = crop.light()
         self.coverage += light
         strongest = torch.maximum(light.max(), intensity(crop.probes).max())
-        new_object = self.object + crop.object_gradient(changes) * (
-            config.object_step * share / ((1 - config.damping) * light + config.damping * strongest)
-        )
+        step = config.object_step * share / ((1 - config.damping) * light + config.damping * strongest)
+        self._velocity.mul_(config.momentum).addcmul_(crop.object_gradient(changes), step)
         if config.refine_probe and iteration >= config.first_probe_iteration:
             density = crop.density()
-            self.probe += crop.probe_gradient(changes) * (
-                config.probe_step * share / ((1 - config.damping) * density + config.damping * density.max())
-            )
+            step = config.probe_step * share / ((1 - config.damping) * density + config.damping * density.max())
+            self.probe += self._probe_velocity.mul_(config.probe_momentum).addcmul_(crop.probe_gradient(changes), step)
         if config.refine_positions and iteration >= config.first_position_iteration:
             self._move(index, crop, field, amplitude, measured)
-        self.object = new_object
+        self.object += self._velocity
         return self._error(amplitude, measured)
 
     def _move(self, index: Tensor, crop: Crop, field: Tensor, amplitude: Tensor, measured: Tensor) -> None:
@@ -306,6 +309,7 @@ class Solver:
             self.object *= factor
         num_pixels = self.probe.shape[-1] ** 2 if self._mask is None else float(self._mask.sum())
         counts = energy / len(chosen) / num_pixels
+        self.dark_counts = _DARK_SHARE * min(1.0, counts)
         if self.config.likelihood == "auto":
             self.likelihood = "poisson" if counts < POISSON_BELOW_COUNTS else "amplitude"
         else:

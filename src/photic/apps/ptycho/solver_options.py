@@ -24,12 +24,12 @@ class SolverConfig(Config):
         ConfigError: a value is out of range, or the fields contradict each other.
 
     >>> SolverConfig(iterations=30, refine_probe=False).batch_size
-    16
+    8
     """
 
-    iterations: Annotated[int, Range(ge=1)] = 50
+    iterations: Annotated[int, Range(ge=1)] = 40
     """Passes over all patterns."""
-    batch_size: Annotated[int, Range(ge=1)] = 16
+    batch_size: Annotated[int, Range(ge=1)] = 8
     """Patterns per update. Fewer converge in fewer passes; more are faster per pass, above all on a GPU."""
     likelihood: Literal["auto", "amplitude", "poisson"] = "auto"
     """What is fitted: `amplitude` = sum (sqrt(I) - sqrt(n))^2, robust against what the model does not know; `poisson` = sum I - n log I,
@@ -39,6 +39,8 @@ class SolverConfig(Config):
     is the operator that networks train and simulations measure through, and which smooths."""
     object_step: Annotated[float, Range(gt=0, le=2)] = 1.5
     """Step of the object at the start, relative to the one that fits a single pattern at once where the light is strongest."""
+    momentum: Annotated[float, Range(ge=0, le=0.95)] = 0.5
+    """Share of an object's update that goes on in the next one; 0 is none. More is faster as long as it is stable."""
     damping: Annotated[float, Range(gt=0, le=1)] = 0.3
     """How much steps are held back where there is little light: near 0 hardly (fast, noisy edges), 1 in proportion to the light (ePIE)."""
     decay: Literal["cosine", "linear", "none"] = "cosine"
@@ -47,6 +49,8 @@ class SolverConfig(Config):
     """Improve the probe too; set it to false where the probe is known better than the scan can tell."""
     probe_step: Annotated[float, Range(gt=0, le=2)] = 1.0
     """Step of the probe, relative like `object_step`."""
+    probe_momentum: Annotated[float, Range(ge=0, le=0.95)] = 0.8
+    """Share of a probe's update that goes on in the next one; weak modes grow slowly without."""
     probe_start: Annotated[int, Range(ge=0)] | None = None
     """Iterations before the probe is touched, while the object takes shape; null: 1, or none of fewer than 4."""
     num_modes: Annotated[int, Range(ge=1, le=64)] | None = None
