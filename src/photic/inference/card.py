@@ -27,7 +27,7 @@ def card(description: Mapping[str, Any], usage: str | None = None) -> str:
     parts += ["## Measured", _measured(description)]
     if test and "at_tuned" in test:
         parts += ["### By class, at the stored thresholds", _by_class(description, test["at_tuned"]["per_class"])]
-    parts += ["## Trained on", _trained_on(description["data"])]
+    parts += ["## Trained on", _trained_on(description["data"], _samples(description))]
     parts += ["## Settings", _table(("setting", "value"), [(key, _cell(value)) for key, value in _settings(description)])]
     parts += ["## Limits", "\n".join(f"- {limit}" for limit in _limits(description))]
     terms = description["data"]["terms"] or "Terms of the training data: not stated when this file was made. Ask whoever made it."
@@ -66,8 +66,8 @@ def _measured(description: Mapping[str, Any]) -> str:
         return "Not measured: the run had no test split, or was not finished."
     number = (data["counts"] or {}).get("test")
     said = (
-        f"On {number if number is not None else 'the'} test pictures of the data set below, never used for training or for any choice. "
-        "Weights and thresholds were chosen on the validation split."
+        f"On {number if number is not None else 'the'} test {_samples(description)} of the data set below, never used for training or for any "
+        f"choice. Weights {'and thresholds ' if 'thresholds' in description else ''}were chosen on the validation split."
     )
     if "at_tuned" not in test:
         plain = [(key, _number(value)) for key, value in test.items() if isinstance(value, int | float)]
@@ -96,11 +96,16 @@ def _by_class(description: Mapping[str, Any], per_class: Mapping[str, Mapping[st
     return _table(("class", "threshold", *(value.upper() for value in _VALUES), "test pictures with it"), rows)
 
 
-def _trained_on(data: Mapping[str, Any]) -> str:
+def _samples(description: Mapping[str, Any]) -> str:
+    """Return what the samples are: pictures for a classifier, which the sentences of other tasks need not be about."""
+    return "pictures" if "classes" in description else "samples"
+
+
+def _trained_on(data: Mapping[str, Any], samples: str) -> str:
     counts = ", ".join(f"{count} {split}" for split, count in (data["counts"] or {}).items())
     lines = [
         f"- data set kind: `{data['name']}`",
-        f"- pictures: {counts or 'not recorded'}",
+        f"- {samples}: {counts or 'not recorded'}",
         f"- split: {_cell(data['split_strategy'] or 'not recorded')}",
         f"- fingerprint (SHA-256 over names, labels and file sizes): {data['fingerprint'] or 'not recorded'}",
     ]
@@ -131,6 +136,8 @@ def _limits(description: Mapping[str, Any]) -> Iterable[str]:
     yield (
         "The values hold for pictures like those of the test split: same camera, light, material and preparation. "
         "Measure again on your own before relying on a decision."
+        if "classes" in description
+        else "The values hold for measurements like those of the test split, taken in the same way. Measure again on your own."
     )
     test = description["metrics"]["test"] or {}
     per_class = test.get("at_tuned", {}).get("per_class", {})
