@@ -164,7 +164,7 @@ def write(found: Evaluation, folder: Path) -> list[Path]:
 
 def residual_figure(found: Evaluation) -> Figure:
     """Return where in the scan the object explains the patterns well, and how R_amp is distributed over patterns."""
-    from photic.apps.ptycho.drawing import plot_axes, quiet
+    from photic.apps.ptycho.drawing import colour_bar, plot_axes, quiet
 
     figure, axes = plot_axes("R_amp of each pattern", "x (px)", "y (px)")
     x, y = found.whole.positions_px.T
@@ -173,7 +173,7 @@ def residual_figure(found: Evaluation) -> Figure:
     axes.set_aspect("equal")
     axes.invert_yaxis()
     quiet(axes)
-    figure.colorbar(shown, ax=axes, label=f"R_amp (all patterns together: {found.whole.r_amp:.4f})")
+    colour_bar(figure, axes, shown, f"R_amp (all together: {found.whole.r_amp:.4f})")
     return figure
 
 
