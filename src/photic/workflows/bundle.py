@@ -76,6 +76,7 @@ def bundle(run: Path | str, output: Path | str, *, force: bool = False, terms: s
         "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "photic": version("photic"),
         **describe(opened.config, results, run_name(opened.path), terms),
+        **({"inference": results["inference"]} if "inference" in results else {}),  # how its application is to use it
     }
     description["card"] = card(description | own.task.description(), own.task.usage)
     try:

@@ -50,7 +50,7 @@ def test_a_preview_is_a_picture_with_something_on_it(tmp_path: Path) -> None:
 
 
 def test_a_task_that_cannot_draw_is_trained_all_the_same(tmp_path: Path) -> None:
-    small = {"data.num_samples": 60, "data.height": 32, "data.width": 32, "training.num_epochs": 1, "output_dir": str(tmp_path)}
+    small = {"data.num_samples": 120, "data.height": 32, "data.width": 64, "training.num_epochs": 1, "output_dir": str(tmp_path)}
     run = photic.train(photic.recipe("quick_strips", {**small, "training.preview_every_validations": 1}), quiet=True).run
     assert not (run / "samples").exists()
 

@@ -22,6 +22,7 @@ from photic.core.schema import Config, Range, field_types
 from photic.engine.config import TrainerConfig, TrainingConfig
 from photic.inference.predictor import LoadedModel
 from photic.models.phase_retrieval import PhaseRetrievalConfig
+from photic.tracking.run import Run
 from photic.workflows.bundle import bundle
 from photic.workflows.config import TrainConfig
 from photic.workflows.recipes import recipe
@@ -30,6 +31,7 @@ from photic.workflows.train import TrainResult, train
 Data = str | Path | Sequence[str | Path] | RawNPZData
 NO_NETWORK = "none"
 _RECIPE = "ptycho_pinn"
+_SIZES = ("size_px", "num_patterns")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +100,8 @@ class PtychoModel:
         gridsize: int = 1,
         **options: Any,
     ) -> None:
+        if gridsize < 1:
+            raise ConfigError(f"gridsize: expected a whole number from 1, got {gridsize}")
         self.architecture = architecture
         self.N, self.gridsize = N, gridsize
         kinds: dict[str, type[Config]] = {"training": TrainingConfig, "execution": TrainerConfig, "inference": InferenceConfig}
@@ -201,6 +205,7 @@ class PtychoModel:
         result = (trainer_cls or PhoticTrainer)(config, quiet=quiet).run()
         self.data_config, self.training_config = config.data, config.training
         self.run, self.history = result.run, result.results["history"]
+        Run.open(result.run).save_results(inference=self.inference_config.to_dict())  # a bundle takes it along
         self._loaded = load_network(result.run)
         return self
 
@@ -227,6 +232,11 @@ class PtychoModel:
             DataError: the scan is unusable, or of another size.
         """
         scan = _opened(data).as_one()
+        if scan.size_px != self.N:
+            size = f"{scan.size_px} x {scan.size_px}"
+            raise DataError(
+                f"{scan.source}: patterns of {size} pixels, but this model has N={self.N}; crop them, or use a model of their size"
+            )
         settings = self.inference_config
         options: dict[str, Any] = {"refine_probe": settings.refine_probe, "refine_positions": settings.refine_positions, "seed": seed}
         if self.model_config is None:
@@ -255,7 +265,7 @@ class PtychoModel:
         return go_on(made, scan, refine, device=loaded.device, **options)
 
     def save(self, path: Path | str, *, force: bool = False) -> Path:
-        """Write the trained model as a bundle: one file with weights, configuration, normalisation, metrics and card.
+        """Write the trained model as a bundle: one file with weights, configuration, normalisation, how to infer, metrics and card.
 
         Raises:
             ConfigError: it was not trained, or the file is there already.
@@ -281,11 +291,13 @@ class PtychoModel:
         settings = {name: value for name, value in loaded.config["model"].items() if value is not None}
         architecture = settings.pop("name")
         task = network_of(loaded)
-        for name in ("size_px", "num_patterns"):
+        for name in _SIZES:
             settings.pop(name, None)
         made = cls(architecture=architecture, N=task.network.size_px, gridsize=round(task.network.num_patterns**0.5), **settings)
         made._loaded = loaded
         made.run = Path(path) if Path(path).is_dir() else None
+        saved = loaded.description if made.run is None else Run.open(made.run).results
+        made.inference_config = InferenceConfig.from_dict(saved.get("inference", {}), f"{path}: inference")
         return made
 
     def _trained(self) -> LoadedModel:
@@ -297,7 +309,8 @@ class PtychoModel:
 def _routed(options: dict[str, Any], kinds: dict[str, type[Config]]) -> dict[str, dict[str, Any]]:
     """Return each option under the config that has a field of its name."""
     chosen: dict[str, dict[str, Any]] = {kind: {} for kind in kinds}
-    fields = {kind: list(field_types(config)) for kind, config in kinds.items()}
+    # How large and how many patterns are is said by N and gridsize.
+    fields = {kind: [name for name in field_types(config) if name not in _SIZES] for kind, config in kinds.items()}
     known = [name for names in fields.values() for name in names]
     for name, value in options.items():
         places = [kind for kind, names in fields.items() if name in names]
