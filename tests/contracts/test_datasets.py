@@ -1,4 +1,4 @@
-"""What every registered dataset keeps to once it is prepared."""
+"""What every registered dataset keeps to once it is prepared, by its kind: pictures with labels, ptychographic scans."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ import numpy as np
 import pytest
 import torch
 
+from photic.apps.ptycho.datasets import GroupedScanConfig
+from photic.apps.ptycho.raw import save_raw_npz
+from photic.apps.ptycho.simulate import generated_scan
 from photic.core.registry import datasets
 from photic.core.schema import field_types
 from photic.data.base import PHASES, DataConfig, PreparedData
 from photic.data.loader import evaluation_batches
 
 NUM, HEIGHT, WIDTH = 120, 32, 64
+SIZE_PX = 16
 
 
 def labels_of(row: int) -> list[int]:
@@ -70,6 +74,14 @@ def annotations(root: Path) -> dict[str, Any]:
     return {}
 
 
+def scans(root: Path) -> dict[str, Any]:
+    """Write one scan in two files, and a third to test on."""
+    scan = generated_scan(num_positions=NUM, size_px=SIZE_PX, probe_diameter_px=7.0, step_px=2.0)
+    parts = {"a": slice(0, 50), "b": slice(50, 100), "test": slice(100, NUM)}
+    files = {name: str(save_raw_npz(root / f"{name}.npz", scan.take(np.arange(NUM)[rows]))) for name, rows in parts.items()}
+    return {"path": [files["a"], files["b"]], "test_path": files["test"]}
+
+
 # How to lay out a small set for each dataset that reads files: writes into a folder and returns the fields it needs.
 # A new dataset that reads files adds its own.
 FILES: dict[str, Callable[[Path], dict[str, Any]]] = {
@@ -77,20 +89,26 @@ FILES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "label_csv": table,
     "class_folders": folders,
     "voc": annotations,
+    "ptycho_scan": scans,
 }
-SMALL = {"num_samples": NUM, "height": HEIGHT, "width": WIDTH}
+SMALL = {"num_samples": NUM, "height": HEIGHT, "width": WIDTH, "size_px": SIZE_PX, "probe_diameter_px": 7.0, "step_px": 2.0}
+NAMES = datasets.names()
+SCANS = [name for name in NAMES if issubclass(datasets.config_class(name), GroupedScanConfig)]
+PICTURES = [name for name in NAMES if name not in SCANS]
+every_scan = pytest.mark.parametrize("fields", SCANS, indirect=True, scope="module")
+every_set_of_pictures = pytest.mark.parametrize("fields", PICTURES, indirect=True, scope="module")
 
 
-@pytest.fixture(scope="module", params=datasets.names())
+@pytest.fixture(scope="module", params=NAMES)
 def fields(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Name and fields of a small set."""
     name = request.param
     known = field_types(datasets.config_class(name))
     chosen: dict[str, Any] = {key: value for key, value in SMALL.items() if key in known}
-    if "root" in known:
+    if {"root", "path"} & set(known):
         assert name in FILES, f"{name} reads files: add a function to FILES that lays out a small set"
         root = tmp_path_factory.mktemp(name)
-        chosen.update(FILES[name](root), root=str(root))
+        chosen.update(FILES[name](root), **({"root": str(root)} if "root" in known else {}))
     return {"name": name, **chosen}
 
 
@@ -117,27 +135,47 @@ def test_preparing_twice_gives_the_same(fields: dict[str, Any], data: PreparedDa
     assert again.names == data.names
     assert again.classes == data.classes
     for phase in PHASES:
-        np.testing.assert_array_equal(again.labels[phase], data.labels[phase])
+        if data.labels:
+            np.testing.assert_array_equal(again.labels[phase], data.labels[phase])
         assert torch.equal(again.splits[phase].sample(0, 0)["measurement"], data.splits[phase].sample(0, 0)["measurement"])
 
 
 def test_another_seed_splits_otherwise(fields: dict[str, Any], data: PreparedData) -> None:
     other = configured(fields).prepare(1)
     assert other.names != data.names
-    if "root" in fields:  # what lies on disk has not changed
+    if {"root", "path"} & set(fields):  # what lies on disk has not changed
         assert other.fingerprint == data.fingerprint
 
 
 def test_the_splits_are_disjoint_complete_and_none_is_empty(data: PreparedData) -> None:
     names = all_names(data)
     assert len(names) == len(set(names)) == NUM
-    assert set(data.splits) == set(data.names) == set(data.labels) == set(PHASES)
+    assert set(data.splits) == set(data.names) == set(PHASES)
+    for phase in PHASES:
+        assert len(data.splits[phase]) == len(data.names[phase]) > 0
+
+
+def test_samples_have_what_every_loop_needs(data: PreparedData) -> None:
+    for phase in PHASES:
+        for position in range(len(data.splits[phase])):
+            sample = data.splits[phase].sample(position, 0)
+            assert {"measurement", "target", "index"} <= set(sample)
+            assert isinstance(sample["index"], int)
+            assert sample["measurement"].dtype == torch.float32
+            assert torch.isfinite(sample["measurement"]).all()
+            assert sample["measurement"].min() >= 0
+
+
+@every_set_of_pictures
+def test_every_picture_is_in_one_split_with_its_labels(data: PreparedData) -> None:
+    assert set(data.labels) == set(PHASES)
     rows = [int(data.splits[phase].sample(position, 0)["index"]) for phase in PHASES for position in range(len(data.splits[phase]))]
     assert sorted(rows) == list(range(NUM))
     for phase in PHASES:
-        assert len(data.splits[phase]) == len(data.names[phase]) == len(data.labels[phase]) > 0
+        assert len(data.labels[phase]) == len(data.splits[phase])
 
 
+@every_set_of_pictures
 def test_samples_are_what_is_promised_and_carry_their_own_label(data: PreparedData) -> None:
     for phase in PHASES:
         for position in range(len(data.splits[phase])):
@@ -154,6 +192,7 @@ def test_samples_are_what_is_promised_and_carry_their_own_label(data: PreparedDa
             assert isinstance(sample["index"], int)
 
 
+@every_set_of_pictures
 def test_labels_are_binary_and_every_class_is_learnable_and_countable(data: PreparedData) -> None:
     assert len(data.classes) == len(set(data.classes)) >= 2
     for phase in PHASES:
@@ -165,6 +204,7 @@ def test_labels_are_binary_and_every_class_is_learnable_and_countable(data: Prep
     assert (positives < len(data.labels["train"])).all()
 
 
+@every_set_of_pictures
 def test_only_the_training_split_is_augmented_and_by_the_draw_alone(fields: dict[str, Any], data: PreparedData) -> None:
     flipped = configured(fields, augment={"horizontal_flip": {"probability": 1.0}}).prepare(0)
     half = configured(fields, augment={"horizontal_flip": {"probability": 0.5}}).prepare(0)
@@ -181,6 +221,7 @@ def test_only_the_training_split_is_augmented_and_by_the_draw_alone(fields: dict
     assert flipped.fingerprint == data.fingerprint
 
 
+@every_set_of_pictures
 def test_its_saved_split_can_be_used_again(fields: dict[str, Any], data: PreparedData, tmp_path: Path) -> None:
     file = tmp_path / "split.json"
     file.write_text(json.dumps({phase: data.names[phase] for phase in PHASES}))
@@ -190,6 +231,7 @@ def test_its_saved_split_can_be_used_again(fields: dict[str, Any], data: Prepare
         np.testing.assert_array_equal(again.labels[phase], data.labels[phase])
 
 
+@every_set_of_pictures
 def test_every_fold_tests_other_pictures_and_together_all(fields: dict[str, Any]) -> None:
     tested: list[str] = []
     for fold in range(3):
@@ -200,10 +242,51 @@ def test_every_fold_tests_other_pictures_and_together_all(fields: dict[str, Any]
     assert len(tested) == len(set(tested)) == NUM
 
 
+@every_set_of_pictures
 def test_it_forms_batches_in_order_and_keeps_every_sample(data: PreparedData) -> None:
     batches = list(evaluation_batches(data.splits["val"], 4, 0))
     assert torch.cat([batch["target"] for batch in batches]).tolist() == data.labels["val"].tolist()
     assert batches[0]["measurement"].shape == (4, 3, HEIGHT, WIDTH)
+
+
+@every_scan
+def test_every_pattern_begins_a_group_in_one_split(data: PreparedData) -> None:
+    rows = [data.splits[phase].sample(position, 0)["rows"] for phase in PHASES for position in range(len(data.splits[phase]))]
+    assert sorted(torch.stack(rows)[:, 0].tolist()) == list(range(NUM))
+
+
+@every_scan
+@pytest.mark.parametrize("gridsize", [1, 2])
+def test_samples_of_scans_are_what_is_promised(fields: dict[str, Any], gridsize: int) -> None:
+    data, groups = configured(fields, gridsize=gridsize).prepare(0), gridsize**2
+    for phase in PHASES:
+        for position in range(len(data.splits[phase])):
+            sample = data.splits[phase].sample(position, 0)
+            assert set(sample) == {"measurement", "target", "offsets", "rows", "scan", "index"}
+            assert sample["measurement"].shape == (groups, SIZE_PX, SIZE_PX)
+            assert torch.equal(sample["target"], sample["measurement"])
+            assert sample["offsets"].shape == (groups, 2)
+            torch.testing.assert_close(sample["offsets"].mean(dim=0), torch.zeros(2), atol=1e-4, rtol=0)
+            assert sample["rows"].dtype == torch.int64
+            assert sample["scan"] < len(data.extras["probes"])
+
+
+@every_scan
+def test_scans_tell_the_task_what_it_must_know(data: PreparedData) -> None:
+    facts = data.extras
+    assert (facts["size_px"], facts["num_patterns"], facts["num_positions"]) == (SIZE_PX, 1, NUM)
+    assert facts["probes"].dtype == torch.complex64
+    assert facts["probes"].shape[2:] == facts["mask"].shape == (SIZE_PX, SIZE_PX)
+    energies = [float(data.splits["train"].sample(i, 0)["measurement"].square().sum()) for i in range(len(data.splits["train"]))]
+    assert facts["normalisation"] ** 2 * np.mean(energies) == pytest.approx(SIZE_PX**2 / 4, rel=1e-4)
+
+
+@every_scan
+def test_scans_form_batches_in_order_and_keep_every_group(data: PreparedData) -> None:
+    batches = list(evaluation_batches(data.splits["val"], 4, 0))
+    rows = torch.cat([batch["rows"] for batch in batches])[:, 0].tolist()
+    assert rows == [int(data.splits["val"].sample(i, 0)["rows"][0]) for i in range(len(data.splits["val"]))]
+    assert batches[0]["measurement"].shape == (4, 1, SIZE_PX, SIZE_PX)
 
 
 def test_loader_settings_come_back(fields: dict[str, Any]) -> None:

@@ -22,7 +22,9 @@ from photic.workflows.recipes import recipe
 
 CLASSIFICATION = {"data.num_samples": 60, "data.height": 32, "data.width": 64, "loss": {"name": "focal", "alpha": "dynamic"}}
 # A recipe whose data are generated, shrunk, for tasks that are no classification of pictures; such a task adds its own.
-OTHERS: dict[str, tuple[str, dict[str, Any]]] = {}
+OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "ptychography": ("quick_ptycho", {"data.num_samples": 120, "data.gridsize": 2, "model.width_factor": 0.125}),
+}
 
 
 @pytest.fixture(scope="module", params=tasks.names())
@@ -51,10 +53,10 @@ def batch(data: PreparedData) -> dict[str, Any]:
 
 
 def everything(data: PreparedData, task: Task) -> tuple[np.ndarray, np.ndarray]:
-    """Return predictions and targets of the validation split."""
+    """Return what is kept of the validation split: predictions and targets, or what a task makes of them."""
     with torch.inference_mode():
-        steps = [task.eval().step(batch, "val") for batch in evaluation_batches(data.splits["val"], 4, 0)]
-    return torch.cat([step.prediction for step in steps]).numpy(), torch.cat([step.target for step in steps]).numpy()
+        kept = [task.eval().step(batch, "val").kept() for batch in evaluation_batches(data.splits["val"], 4, 0)]
+    return torch.cat([prediction for prediction, _ in kept]).numpy(), torch.cat([target for _, target in kept]).numpy()
 
 
 def test_it_is_a_task_with_a_task_config(config: TrainConfig, task: Task) -> None:
@@ -97,6 +99,25 @@ def test_the_loss_is_the_sum_of_its_named_terms_and_the_prediction_is_detached(t
     torch.testing.assert_close(torch.stack(list(result.terms.values())).sum(), result.loss)
     assert not result.prediction.requires_grad
     assert torch.equal(result.target, batch["target"])
+
+
+def test_what_is_kept_has_an_entry_for_each_sample_small_enough_to_keep_for_a_whole_split(task: Task, batch: dict[str, Any]) -> None:
+    """Metrics, report and table are fed with it."""
+    result = task.eval().step(batch, "val")
+    for part in result.kept():
+        assert len(part) == len(batch["measurement"])
+        assert not part.requires_grad
+        assert not part.is_complex()  # goes into float arrays
+        assert part[0].numel() <= 10_000
+
+
+def test_previews_are_pictures(task: Task, batch: dict[str, Any]) -> None:
+    preview = task.eval().step(batch, "val").preview
+    if preview is not None:
+        picture = preview()
+        assert picture.dtype == np.uint8
+        assert picture.ndim == 3
+        assert picture.shape[2] == 3
 
 
 def test_a_finite_gradient_that_is_not_zero_reaches_every_trainable_parameter(task: Task, batch: dict[str, Any]) -> None:

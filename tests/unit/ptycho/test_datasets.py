@@ -26,6 +26,7 @@ def small(**changes: Any) -> RawNPZData:
 
 
 def saved(folder: Path, name: str, scan: RawNPZData, **changes: Any) -> Path:
+    folder.mkdir(exist_ok=True)
     return save_raw_npz(folder / f"{name}.npz", dataclasses.replace(scan, **changes))
 
 
@@ -112,6 +113,12 @@ def test_the_notes_say_how_patterns_were_split(scan_file: Path, split: str, grid
     notes = prepared(scan_file, val_split=split, gridsize=gridsize).notes
     assert any("scan.npz: 60 patterns of 16 px" in line for line in notes)
     assert any("block at the end of each scan" in line for line in notes) is blocks
+
+
+def test_files_of_one_name_can_be_told_apart(tmp_path: Path, scan: RawNPZData) -> None:
+    files = [saved(tmp_path / folder, "scan", scan) for folder in ("monday", "tuesday")]
+    names = [name for split in prepared(files).names.values() for name in split]
+    assert len(set(names)) == 120
 
 
 def test_fewer_and_more_groups_than_patterns(scan_file: Path) -> None:

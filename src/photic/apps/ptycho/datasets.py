@@ -279,6 +279,7 @@ def _common_mask(files: Sequence[RawNPZData]) -> NDArray[np.bool_]:
 def _names(files: Sequence[RawNPZData], file_index: NDArray[np.int64], rows: NDArray[np.int64]) -> list[str]:
     starts = np.concatenate([[0], np.cumsum([scan.num_patterns for scan in files])])
     stems = [Path(scan.source).stem or "scan" for scan in files]
+    stems = [f"{stem}[{number}]" if stems.count(stem) > 1 else stem for number, stem in enumerate(stems)]
     return [f"{stems[file_index[row]]}:{row - starts[file_index[row]]}" for row in rows.tolist()]
 
 
