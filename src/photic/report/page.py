@@ -164,7 +164,7 @@ def figure(content: Markup, caption: str = "", legend: Sequence[tuple[str, str, 
     return _block("figure", content, caption, legend)
 
 
-def picture(uri: str, alternative: str, caption: str = "", *, sharp: bool = False) -> Markup:
+def picture(uri: str, alternative: str, caption: str = "", *, sharp: bool = False, least_px: int = 0, most_px: int | None = None) -> Markup:
     """Return a picture as wide as there is room.
 
     Args:
@@ -172,8 +172,10 @@ def picture(uri: str, alternative: str, caption: str = "", *, sharp: bool = Fals
         alternative: what it shows, for those who cannot see it.
         caption: under it.
         sharp: show the pixels of a small picture as squares instead of smoothing them.
+        least_px: never narrower than this; on a phone it then scrolls sideways. 0 lets it shrink.
+        most_px: never wider than this; None takes the room there is.
     """
-    return _block("picture", uri, alternative, caption, sharp)
+    return _block("picture", uri, alternative, caption, sharp, least_px, most_px)
 
 
 def grid(blocks: Sequence[Markup], width_px: int = 320) -> Markup:

@@ -8,6 +8,8 @@ plugin = Plugin(
     name="ptycho",
     package="photic.apps.ptycho",
     summary="Ptychographic reconstruction, learned with the physics inside and iterative, from raw scans to complex objects",
+    demo="photic.apps.ptycho.demo:run",
+    report="photic.apps.ptycho.report:write_report",
     readers={
         "raw_npz": "photic.apps.ptycho.readers.raw_npz:read",
         "cxi": "photic.apps.ptycho.readers.cxi:read",
