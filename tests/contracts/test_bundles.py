@@ -1,4 +1,4 @@
-"""Every registered classifier goes into a bundle and comes out the same."""
+"""Every registered network goes into a bundle and comes out the same."""
 
 from pathlib import Path
 
@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from photic.core.errors import CheckpointError
-from photic.core.registry import models
+from photic.core.registry import losses, models
 from photic.core.schema import field_types
+from photic.data.base import PreparedData
 from photic.inference.bundle import same_deployment, write_bundle
 from photic.inference.card import card
 from photic.inference.description import describe
@@ -15,9 +16,26 @@ from photic.inference.predictor import load
 from photic.losses.bce import BCEWithLogitsConfig
 from photic.models import get_registry
 from photic.models.base import ClassifierConfig
+from photic.models.phase_retrieval import PhaseRetrievalConfig
 from photic.tasks.classification import MultilabelClassificationConfig
+from photic.tasks.ptychography import PtychographyConfig
 
-CLASSIFIERS = [name for name in get_registry().list_models() if issubclass(models.config_class(name), ClassifierConfig)]
+NAMES = get_registry().list_models()
+CLASSIFIERS = [name for name in NAMES if issubclass(models.config_class(name), ClassifierConfig)]
+PHASE_RETRIEVAL = [name for name in NAMES if issubclass(models.config_class(name), PhaseRetrievalConfig)]
+N = 16
+
+
+def test_every_network_is_of_a_kind_that_is_bundled_here() -> None:
+    assert sorted([*CLASSIFIERS, *PHASE_RETRIEVAL]) == NAMES
+
+
+def refuse_damaged(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="the content has changed"):
+        load(path, "cpu")
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
@@ -37,8 +55,43 @@ def test_a_classifier_round_trips_through_a_bundle(name: str, tmp_path: Path) ->
     picture = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         assert torch.equal(loaded.predict_batch(picture), task.deployable()(picture))
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 4
-    path.write_bytes(content)
-    with pytest.raises(CheckpointError, match="the content has changed"):
-        load(path, "cpu")
+    refuse_damaged(path)
+
+
+@pytest.mark.parametrize("trained", [False, True], ids=["given probe", "trained probe"])
+@pytest.mark.parametrize("name", PHASE_RETRIEVAL)
+def test_a_network_for_phase_retrieval_round_trips_through_a_bundle(name: str, trained: bool, tmp_path: Path) -> None:
+    """With its probe, its normalisation and its scale."""
+    small = {"width_factor": 0.125, "width": 4, "modes": 3}
+    fields = field_types(models.config_class(name))
+    model = models.configure(name, **{key: value for key, value in small.items() if key in fields})
+    task_config = PtychographyConfig(train_probe=trained, train_intensity_scale=trained)
+    torch.manual_seed(0)
+    facts = {
+        "size_px": N,
+        "num_patterns": 4,
+        "probes": torch.randn(2, 3, N, N, dtype=torch.complex64),
+        "mask": torch.rand(N, N) > 0.1,
+        "normalisation": 0.0123,
+        "intensity_scale": 1.5,
+        "num_positions": 7,
+        "supervised": False,
+        "refined_probe": trained,
+        "scans": ["a.npz", "b.npz"],
+    }
+    data = PreparedData(splits={}, names={}, extras=facts)
+    task = task_config.build(model, losses.configure("amplitude_mae"), data).eval()  # type: ignore[arg-type]
+    config = {"task": task_config.to_dict(), "model": model.to_dict(), "data": {"name": "ptycho_scan"}}
+    said = {"photic": "0", "created": "today", **describe(config, {}, f"contract/{name}")}
+    path = write_bundle(tmp_path / "m.photic", task, {**said, "card": card(said | task.description(), task.usage)})
+    torch.manual_seed(99)
+    loaded = load(path, "cpu")
+    assert same_deployment(task, loaded.task)
+    amplitude = 20 * torch.rand(2, 4, N, N, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        assert torch.equal(loaded.task.deployable()(amplitude), task.deployable()(amplitude))
+    assert torch.equal(loaded.task.graph.probes, task.graph.probes)
+    assert float(loaded.task.graph.normalisation) == float(task.graph.normalisation)
+    assert float(loaded.task.graph.intensity_scale.detach()) == pytest.approx(1.5)
+    assert loaded.description["ptychography"]["scans"] == ["a.npz", "b.npz"]
+    refuse_damaged(path)

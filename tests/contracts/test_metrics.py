@@ -18,6 +18,7 @@ CLASSES = {
     "calibration_error": "CalibrationError",
     "f1": "F1",
     "precision": "Precision",
+    "r_amp": "RAmp",
     "recall": "Recall",
     "roc_auc": "RocAuc",
 }
@@ -25,21 +26,34 @@ VALUES = {"average_precision": "ap", "calibration_error": "ece", "f1": "f1", "pr
 LABELS = torch.tensor([[1, 0, 0], [1, 1, 0], [0, 0, 1], [1, 0, 0], [0, 1, 1]]).float()
 GOOD = 0.1 + 0.8 * LABELS
 BAD = 1 - GOOD
+TOTALS = torch.tensor([10.0, 20.0, 5.0, 8.0, 40.0])
+# Metrics of something else than probabilities and labels: the name of their value, and what a task feeds them with (its kept results):
+# a good prediction, a bad one, targets. A new metric of that kind adds its own.
+OTHERS = {"r_amp": ("r_amp", 0.1 * TOTALS, 0.9 * TOTALS, TOTALS)}
+NAMES = get_registry().list_metrics()
+of_labels = pytest.mark.parametrize("name", [name for name in NAMES if name not in OTHERS], indirect=True)
 
 
-@pytest.fixture(params=get_registry().list_metrics())
+@pytest.fixture(params=NAMES)
 def name(request):
     return request.param
 
 
 def key_of(name):
-    """Return what the metric calls its values: `ap` of `macro_ap`."""
-    return VALUES.get(name) or next(iter(measured(name, GOOD))).removeprefix("macro_")
+    """Return the metric's main value: `macro_ap`, `r_amp`."""
+    if name in OTHERS:
+        return OTHERS[name][0]
+    return f"macro_{VALUES[name]}" if name in VALUES else next(iter(measured(name, GOOD)))
 
 
-def measured(name, prediction, target=LABELS):
+def fed(name):
+    """Return a good prediction, a bad one, and targets."""
+    return OTHERS[name][1:] if name in OTHERS else (GOOD, BAD, LABELS)
+
+
+def measured(name, prediction, target=None):
     metric = get_registry().get(name)
-    metric.update(prediction, target)
+    metric.update(prediction, fed(name)[2] if target is None else target)
     return metric.compute()
 
 
@@ -58,50 +72,60 @@ def test_its_config_round_trips(name):
     assert type(config).from_dict(config.to_dict()) == config
 
 
-def test_its_values_are_named_macro_micro_and_by_class(name):
-    key = key_of(name)
-    values = measured(name, GOOD)
-    assert list(values) == [f"macro_{key}", f"micro_{key}", *(f"{key}/{c}" for c in range(3))]
+def test_its_values_are_named_floats(name):
+    values = measured(name, fed(name)[0])
+    assert next(iter(values)) == key_of(name)
     assert all(type(value) is float for value in values.values())
 
 
+@of_labels
+def test_its_values_are_named_macro_micro_and_by_class(name):
+    key = key_of(name).removeprefix("macro_")
+    assert list(measured(name, GOOD)) == [f"macro_{key}", f"micro_{key}", *(f"{key}/{c}" for c in range(3))]
+
+
 def test_a_good_prediction_is_better_than_a_bad_one(name):
-    key, sign = f"macro_{key_of(name)}", 1 if get_registry().get(name).higher_is_better else -1
-    assert sign * measured(name, GOOD)[key] > sign * measured(name, BAD)[key]
+    key, sign = key_of(name), 1 if get_registry().get(name).higher_is_better else -1
+    good, bad, _ = fed(name)
+    assert sign * measured(name, good)[key] > sign * measured(name, bad)[key]
 
 
 def test_the_order_and_the_size_of_batches_do_not_matter(name):
-    whole = measured(name, GOOD)
+    good, _, target = fed(name)
+    whole = measured(name, good)
     metric = get_registry().get(name)
     for rows in ([4], [2, 0], [1, 3]):
-        metric.update(GOOD[rows], LABELS[rows])
+        metric.update(good[rows], target[rows])
     assert metric.compute() == pytest.approx(whole)
 
 
 def test_reset_forgets(name):
+    good, bad, target = fed(name)
     metric = get_registry().get(name)
-    metric.update(BAD, LABELS)
+    metric.update(bad, target)
     metric.reset()
-    metric.update(GOOD, LABELS)
-    assert metric.compute() == measured(name, GOOD)
+    metric.update(good, target)
+    assert metric.compute() == measured(name, good)
 
 
 def test_computing_twice_gives_the_same_and_changes_nothing(name):
+    good, _, target = fed(name)
     metric = get_registry().get(name)
-    metric.update(GOOD, LABELS)
+    metric.update(good, target)
     assert metric.compute() == metric.compute()
 
 
 def test_what_it_was_fed_can_be_changed_afterwards(name):
-    metric, prediction = get_registry().get(name), GOOD.clone()
-    metric.update(prediction, LABELS)
+    good, _, target = fed(name)
+    metric, prediction = get_registry().get(name), good.clone()
+    metric.update(prediction, target)
     prediction.zero_()
-    assert metric.compute() == measured(name, GOOD)
+    assert metric.compute() == measured(name, good)
 
 
 def test_half_precision_predictions_work(name):
-    key = f"macro_{key_of(name)}"
-    assert measured(name, GOOD.bfloat16())[key] == pytest.approx(measured(name, GOOD)[key], abs=0.01)
+    good, key = fed(name)[0], key_of(name)
+    assert measured(name, good.bfloat16())[key] == pytest.approx(measured(name, good)[key], abs=0.01)
 
 
 def test_the_source_index_says_what_the_imported_class_says(name):
