@@ -404,3 +404,14 @@ def test_bad_values_are_named_when_they_are_read(scan):
     values[5, 1, 2] = -1
     with pytest.raises(DataError, match=r"negative value -1 in pattern 5 at pixel \[1, 2\]"):
         attempt(scan, patterns=as_patterns(values))
+
+
+def test_refining_the_probe_does_not_let_its_energy_drift_into_the_object(scan):
+    """Only their product is measured: without a rule one grows while the other shrinks."""
+    wrong = scan.probe_modes * np.exp(0.5j * RNG.random(scan.probe_modes.shape)).astype(np.complex64)
+    found = solved(scan, probe=wrong, iterations=40, refine_probe=True, probe_start=0)
+    counts = float(np.mean(np.sum(np.asarray(scan.diffraction, dtype=np.float64) ** 2, axis=(1, 2))))
+    assert np.sum(np.abs(found.probe.astype(np.complex128)) ** 2) == pytest.approx(counts, rel=1e-3)
+    truth = np.abs(scan.objectGuess).mean() * np.sqrt(np.sum(np.abs(scan.probe_modes) ** 2) / counts)
+    seen = found.coverage > 0.2 * found.coverage.max()
+    assert np.abs(found.object)[seen].mean() == pytest.approx(truth, rel=0.1)

@@ -166,6 +166,7 @@ class Solver:
         """Keeps the Poisson likelihood finite where the model is dark."""
         self.likelihood: Likelihood = "amplitude"
         self._match_energies(scales_probe=config.refine_probe and start is None)
+        self._probe_energy = _energy(self.probe)
 
     def iterate(self, iteration: int) -> float:
         """Go through all patterns once in random order; return R_amp as it was while going.
@@ -196,6 +197,10 @@ class Solver:
         """Return what there is now, measured over all patterns."""
         if self.config.refine_probe and len(self.probe) > 1:
             self.probe = _orthogonal(self.probe)
+        # Only the product of probe and object is measured; refining both lets one grow and the other shrink. The probe keeps its energy.
+        drift = float((_energy(self.probe) / self._probe_energy).sqrt()) if self.config.refine_probe else 1.0
+        unseen = self.object
+        self.probe, self.object = self.probe / drift, self.object * drift
         errors = torch.zeros(2, device=self.device)
         self.coverage.zero_()
         for first in range(0, len(self.positions), self.config.batch_size):
@@ -203,6 +208,7 @@ class Solver:
             crop = self._crop(self.object, self.probe, self.positions[first : first + len(rows)])
             errors += self._error(intensity(torch.fft.fft2(crop.waves(), norm="ortho")).sqrt(), self._measured(rows))
             self.coverage += crop.light()
+        self.object = torch.where(self.coverage > 0, self.object, unseen)
         positions = self.positions.cpu() + torch.tensor(self.canvas.origin_px, dtype=torch.float64)
         return Solution(
             object=self.object.cpu().numpy(),
@@ -321,6 +327,10 @@ def _share(decay: str, time: float) -> float:
     if decay == "none":
         return 1.0
     return 1 - time if decay == "linear" else 0.5 * (1 + math.cos(math.pi * time))
+
+
+def _energy(modes: Tensor) -> Tensor:
+    return modes.abs().square().sum()
 
 
 def _orthogonal(modes: Tensor) -> Tensor:
