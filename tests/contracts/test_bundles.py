@@ -77,6 +77,7 @@ def test_a_network_for_phase_retrieval_round_trips_through_a_bundle(name: str, t
         "num_positions": 7,
         "supervised": False,
         "refined_probe": trained,
+        "scaled_probe": not trained,
         "scans": ["a.npz", "b.npz"],
     }
     data = PreparedData(splits={}, names={}, extras=facts)

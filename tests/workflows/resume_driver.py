@@ -1,7 +1,8 @@
 """Trains in forked children that are killed at chosen moments, resumes them, and compares bits with an uninterrupted run.
 
 A process of its own, because killing and forking do not belong into pytest's. Reads a JSON object from
-standard input: ``overrides`` (of the recipe), ``kills`` (list of lists of moments), ``folder``. Prints a JSON list of problems.
+standard input: ``recipe`` (quick_strips if left out), ``overrides`` of it, ``kills`` (list of lists of moments), ``folder``. Prints a JSON
+list of problems.
 
 Moments: ``batch:N`` after training batch N, before its checkpoint; ``validation:N`` in the middle of validation N;
 ``saved:N`` right after checkpoint write N; ``write:N`` in the middle of checkpoint write N (half of the temporary file is there).
@@ -113,8 +114,8 @@ def in_child(work, moment: str | None) -> bool:
     return False
 
 
-def train(overrides: dict, folder: Path) -> None:
-    photic.train(photic.recipe("quick_strips", {**overrides, "output_dir": str(folder)}), quiet=True)
+def train(recipe: str, overrides: dict, folder: Path) -> None:
+    photic.train(photic.recipe(recipe, {**overrides, "output_dir": str(folder)}), quiet=True)
 
 
 def resume(folder: Path) -> None:
@@ -137,7 +138,7 @@ def content(run: Path) -> dict:
     results = json.loads((run / "results.json").read_text())
     for entry in [*results["history"], results["best"]]:
         entry.pop("seconds")
-    found |= {f"results/{key}": value for key, value in flat({k: results[k] for k in ("history", "best", "test", "thresholds")})}
+    found |= {f"results/{key}": value for key, value in flat({k: results.get(k) for k in ("history", "best", "test", "thresholds")})}
     found["predictions"] = (run / "predictions" / "test.csv").read_text()
     return {key: value for key, value in found.items() if not key.endswith("seconds")}
 
@@ -161,15 +162,15 @@ def same(a, b) -> bool:
 
 def main() -> None:
     order = json.load(sys.stdin)
-    folder = Path(order["folder"])
-    if in_child(lambda: train(order["overrides"], folder / "whole"), None):
+    folder, recipe = Path(order["folder"]), order.get("recipe", "quick_strips")
+    if in_child(lambda: train(recipe, order["overrides"], folder / "whole"), None):
         raise RuntimeError("the reference run was killed")
     expected = content(only_run(folder / "whole"))
     problems = []
     for number, moments in enumerate(order["kills"]):
         place = folder / f"killed-{number}"
         for step, moment in enumerate(moments):
-            work = partial(train, order["overrides"], place) if step == 0 else partial(resume, place)
+            work = partial(train, recipe, order["overrides"], place) if step == 0 else partial(resume, place)
             if not in_child(work, moment):
                 problems.append(f"{moments}: nothing was killed at {moment}")
         in_child(partial(resume, place), None)

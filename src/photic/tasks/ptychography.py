@@ -105,6 +105,7 @@ class PtychographyTask(Task):
         num_positions: positions of all training scans, for position refinement.
         names: what the scans are called.
         refined_probe: whether the probes are better than those the scans came with.
+        scaled_probe: whether probes were scaled to the counts of their scans, which those of other scans then need, too.
     """
 
     graph: PatchGraph
@@ -127,6 +128,7 @@ class PtychographyTask(Task):
         num_positions: int,
         names: Sequence[str] = (),
         refined_probe: bool = False,
+        scaled_probe: bool = False,
     ) -> None:
         super().__init__()
         self.graph = graph
@@ -135,6 +137,7 @@ class PtychographyTask(Task):
         self.num_positions = num_positions
         self.scan_names = tuple(names)
         self.refined_probe = refined_probe or config.train_probe
+        self.scaled_probe = scaled_probe
         self.register_buffer("mask", mask)
         self.shifts = nn.Parameter(torch.zeros(num_positions, 2)) if config.refine_positions else None
         """Corrections ``(M, 2)`` of the recorded positions, [x, y] in pixels."""
@@ -245,6 +248,7 @@ class PtychographyTask(Task):
                 "num_positions": self.num_positions,
                 "normalisation": float(self.graph.normalisation),
                 "refined_probe": self.refined_probe,
+                "scaled_probe": self.scaled_probe,
                 "scans": list(self.scan_names),
             },
         }
@@ -318,6 +322,7 @@ class PtychographyConfig(TaskConfig):
             num_positions=facts["num_positions"],
             names=facts["scans"],
             refined_probe=facts["refined_probe"],
+            scaled_probe=facts["scaled_probe"],
         )
 
 

@@ -234,6 +234,7 @@ def test_of_several_probes_none_is_guessed(scan: RawNPZData) -> None:
     class Known:
         graph = Graph()
         refined_probe = True
+        scaled_probe = False
 
     np.testing.assert_array_equal(probe_for(Known(), scan), scan.probe_modes)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="trained with 2 probes"):

@@ -88,6 +88,7 @@ def facts(**changes: Any) -> PreparedData:
         "num_positions": 40,
         "supervised": False,
         "refined_probe": False,
+        "scaled_probe": False,
         "scans": ["scan.npz"],
     }
     return PreparedData(splits={}, names={}, extras={**known, **changes})

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from photic.apps.ptycho.grouping import bilinear_patches, group_indices
-from photic.apps.ptycho.patterns import Patterns, pattern_energies
+from photic.apps.ptycho.patterns import Patterns, pattern_energies, scaled_to
 from photic.apps.ptycho.raw import RawNPZData, Scans
 from photic.core.errors import ConfigError, DataError
 from photic.core.registry import datasets
@@ -153,6 +153,7 @@ class GroupedScanConfig(DataConfig):
             "num_positions": everything.num_patterns,
             "supervised": self.supervised,
             "refined_probe": self.probe_iterations > 0,
+            "scaled_probe": self.probe_scale == "measured",
             "scans": [Path(scan.source).name if scan.source else self.registry_name for scan in files],
             "pixel_size_m": files[0].physics_parameters.get("pixel_size_m"),
         }
@@ -237,7 +238,7 @@ def scaled_probe(scan: RawNPZData, energy: float, scale: str) -> NDArray[np.comp
     probe = scan.probe_modes
     own = float((np.abs(probe.astype(np.complex128)) ** 2).sum())
     if scale == "measured":
-        return np.asarray(probe * np.sqrt(energy / own), dtype=np.complex64)
+        return scaled_to(probe, energy)
     if not 1 / SCALE_LIMIT <= own / energy <= SCALE_LIMIT:
         raise DataError(
             f"{scan.source}: the probe's energy is {own:.4g}, but a pattern has {energy:.4g} counts; as_given, an object that "

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from photic.apps.ptycho.grouping import group_indices
+from photic.apps.ptycho.patterns import mean_energy, scaled_to
 from photic.apps.ptycho.raw import RawNPZData
 from photic.apps.ptycho.reconstruction import Reconstruction
 from photic.core.errors import ConfigError, DataError
@@ -112,7 +113,8 @@ def probe_for(task: PtychographyTask, scan: RawNPZData, choice: ProbeChoice = "a
         task: the trained network.
         scan: what was measured.
         choice: ``scan`` for the one the scan comes with, ``model`` for that of training, ``auto`` for that of training where it was
-            refined there (it is better, and the optics are taken to be the same), else the scan's.
+            refined there (it is better, and the optics are taken to be the same), else the scan's. Where training scaled probes to
+            the counts of their scans, the scan's is scaled likewise.
 
     Raises:
         ConfigError: the model knows several probes, so that one must be chosen.
@@ -120,7 +122,7 @@ def probe_for(task: PtychographyTask, scan: RawNPZData, choice: ProbeChoice = "a
     probes = task.graph.probes
     wanted = "model" if choice == "auto" and task.refined_probe and len(probes) == 1 else choice
     if wanted != "model":
-        return scan.probe_modes
+        return scaled_to(scan.probe_modes, mean_energy(scan.diffraction)) if task.scaled_probe else scan.probe_modes
     if len(probes) > 1:
         raise ConfigError(
             f"the model was trained with {len(probes)} probes, and it is not known which is meant; take the scan's (probe=scan)"

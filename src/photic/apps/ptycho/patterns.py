@@ -345,3 +345,13 @@ def pattern_energies(patterns: Patterns) -> NDArray[np.float64]:
     """
     pieces = [np.einsum("nij,nij->n", piece, piece, dtype=np.float64) for _, piece in patterns.chunks(CHUNK_BYTES // 4)]
     return np.concatenate([np.zeros(0), *pieces])
+
+
+def scaled_to(probe: NDArray[np.complex64], energy: float) -> NDArray[np.complex64]:
+    """Return a probe ``(P, N, N)`` with another energy in all.
+
+    >>> scaled_to(np.ones((1, 2, 2), np.complex64), 16.0).real.tolist()
+    [[[2.0, 2.0], [2.0, 2.0]]]
+    """
+    own = float((np.abs(probe.astype(np.complex128)) ** 2).sum())
+    return np.asarray(probe * np.sqrt(energy / own), dtype=np.complex64)
