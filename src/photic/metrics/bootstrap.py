@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from photic.core.errors import DataError
 from photic.core.seeding import numpy_generator
@@ -151,13 +151,7 @@ def mean_difference(
     """
     if not pairs:
         raise DataError("mean_difference: expected at least one pair of predictions, got none")
-    place: dict[Any, int] = {}
-    for pair in pairs:
-        if len(set(pair.names)) < len(pair.names):
-            raise DataError("mean_difference: a sample is named twice in one pair; names must tell samples apart")
-        for name in pair.names:
-            place.setdefault(name, len(place))
-    where = [np.array([place[name] for name in pair.names], dtype=np.int64) for pair in pairs]
+    where, num_samples = shared_rows([pair.names for pair in pairs])
     sides = [_Side.of(pairs, which) for which in ("first", "second")]
     widths = {present.shape[1] for side in sides for present in side.present}
     if len(widths) > 1 or any(len(rows) != len(present) for rows, present in zip(where, sides[0].present, strict=True)):
@@ -168,10 +162,52 @@ def mean_difference(
         own = [weights[:, rows] for rows in where]
         return sides[1].statistics(own) - sides[0].statistics(own)
 
-    point = difference(np.ones((1, len(place))))[0]
-    samples = np.concatenate([difference(weights) for weights in _weights(len(place), num_resamples, seed, level)])
+    names = _names(class_keys(classes, widths.pop()))
+    return difference_intervals(difference, names, num_samples, num_resamples=num_resamples, seed=seed, level=level)
+
+
+def shared_rows(names_of_pairs: Sequence[Sequence[Any]]) -> tuple[list[NDArray[np.int64]], int]:
+    """Return for each pair where its samples lie among the samples of all pairs, ``(N_pair,)``, and how many those are.
+
+    Raises:
+        DataError: a name twice in a pair.
+    """
+    place: dict[Any, int] = {}
+    for names in names_of_pairs:
+        if len(set(names)) < len(names):
+            raise DataError("mean_difference: a sample is named twice in one pair; names must tell samples apart")
+        for name in names:
+            place.setdefault(name, len(place))
+    return [np.array([place[name] for name in names], dtype=np.int64) for names in names_of_pairs], len(place)
+
+
+def difference_intervals(
+    difference: Callable[[Floats], Floats],
+    names: Sequence[str],
+    num_samples: int,
+    *,
+    num_resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> dict[str, dict[str, float | int]]:
+    """Return differences with percentile intervals over resampled samples.
+
+    Args:
+        difference: takes how often each sample counts, ``(R, num_samples)``, and returns the differences, ``(R, len(names))``; NaN where
+            undefined.
+        names: of the differences.
+        num_samples: how many samples there are.
+        num_resamples: number of resamples.
+        seed: the same seed gives the same intervals.
+        level: share of the resampled differences inside the interval.
+
+    Returns:
+        name to ``{"value", "low", "high", "num_valid", "share_above_zero"}``.
+    """
+    point = difference(np.ones((1, num_samples)))[0]
+    samples = np.concatenate([difference(weights) for weights in _weights(num_samples, num_resamples, seed, level)])
     result: dict[str, dict[str, float | int]] = {}
-    for i, name in enumerate(_names(class_keys(classes, widths.pop()))):
+    for i, name in enumerate(names):
         valid = samples[np.isfinite(samples[:, i]), i]
         above = float((valid > 0).mean() + (valid == 0).mean() / 2) if len(valid) else float("nan")
         result[name] = {"value": float(point[i]), **_interval(samples[:, i], level), "share_above_zero": above}
