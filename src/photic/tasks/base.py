@@ -13,6 +13,7 @@ from photic.core.schema import Config
 from photic.data.base import PreparedData
 from photic.losses.base import LossConfig
 from photic.metrics.base import Metric
+from photic.metrics.comparison import ComparisonSpec
 from photic.models.base import ModelConfig
 
 Batch = Mapping[str, Any]
@@ -80,6 +81,11 @@ class Task(nn.Module):
     def table(self, names: Sequence[str], prediction: np.ndarray, target: np.ndarray) -> tuple[list[str], list[list[Any]]]:
         """Return header and rows that keep the predictions of a split for later analysis."""
         raise NotImplementedError
+
+    @property
+    def comparison(self) -> ComparisonSpec | None:
+        """What `photic compare` makes of :meth:`table`; stored with each run. None for classifications, which it knows by itself."""
+        return None
 
     def description(self) -> dict[str, Any]:
         """Return what a reader of the weights needs beyond the config (class names, thresholds), as JSON values."""

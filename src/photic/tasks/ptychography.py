@@ -24,6 +24,8 @@ from photic.functional.patches import merge_groups
 from photic.losses.base import BaseLoss, LossConfig
 from photic.losses.composite import SumLoss
 from photic.metrics.base import Metric
+from photic.metrics.columns import ColumnValue
+from photic.metrics.comparison import ComparisonSpec
 from photic.models.base import ModelConfig
 from photic.models.phase_retrieval import PhaseRetrievalConfig, PhaseRetrievalNetwork
 from photic.physics.ptychography import amplitudes, exit_waves, with_modes
@@ -233,6 +235,18 @@ class PtychographyTask(Task):
             for name, difference, total in zip(names, prediction.tolist(), target.tolist(), strict=True)
         ]
         return ["file", "r_amp", "amplitude"], rows
+
+    @property
+    def comparison(self) -> ComparisonSpec:
+        """R_amp over all groups: their single R_amp, weighted by measured amplitude, is the ratio of the sums."""
+        return ComparisonSpec(
+            kind="ptychography",
+            samples="patterns" if self.network.num_patterns == 1 else "groups of patterns",
+            values=(ColumnValue(name="r_amp", label="R_amp", higher_is_better=False, column="r_amp", weight="amplitude"),),
+            caution="Patterns of one scan overlap and resemble each other, so the intervals are rather too narrow, "
+            "and they say nothing about other scans.",
+            predict="SCAN.npz -o reconstruction/",
+        )
 
     def description(self) -> dict[str, Any]:
         """Return what a reader of the weights needs: sizes, and what the training set was normalised with."""

@@ -231,7 +231,8 @@ def conclude(run: Run, task: Task, data: PreparedData, config: TrainConfig) -> N
         write_predictions(run.path / "predictions" / f"{phase}.csv", task, data.names[phase], result.prediction, result.target)
     saved.description.update(task.description())
     write_checkpoint(best, saved)
-    run.save_results(**{name: value for name, value in task.description().items() if name != "config"}, **tests)
+    comparison = None if task.comparison is None else task.comparison.to_dict()
+    run.save_results(**{name: value for name, value in task.description().items() if name != "config"}, comparison=comparison, **tests)
 
 
 def write_predictions(path: Path, task: Task, names: list[str], prediction: np.ndarray, target: np.ndarray) -> None:
