@@ -298,7 +298,7 @@ def test_folds_of_one_cross_validation_are_a_group_and_their_predictions_are_poo
     assert "folds pooled" in result.table()
     difference = result.comparison.differences[0]
     assert [(pair.first.key, pair.second.key) for pair in difference.pairs] == [((0, fold), (0, fold)) for fold in range(3)]
-    assert difference.num_pictures == 90
+    assert difference.num_samples == 90
 
 
 def test_without_all_folds_nothing_is_pooled_and_the_missing_one_is_named(shelf: Shelf) -> None:
@@ -337,7 +337,7 @@ def test_differences_and_intervals_are_those_of_a_slow_loop_over_the_tables(shel
         return [float(np.mean(each)), float(np.mean(f1)), *each]
 
     union = list(dict.fromkeys(name for run in runs[::2] for name in tables[run][0]))
-    assert difference.num_pictures == len(union) == 50
+    assert difference.num_samples == len(union) == 50
 
     def mean_of_pairs(drawn: Sequence[str]) -> np.ndarray:
         return np.mean([np.subtract(statistics_of(b, drawn), statistics_of(a, drawn)) for a, b in (runs[:2], runs[2:])], axis=0)

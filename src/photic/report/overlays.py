@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,28 +11,61 @@ from markupsafe import Markup
 from photic.metrics.ranking import precision_recall_curve
 from photic.report import figures, page
 from photic.report.figures import Line
+from photic.report.groups import DrawnGroup, Stroke
 from photic.tracking.compared import Group
 
-Stroke = tuple[str, bool]
-"""Colour (``#rrggbb``) of a group's lines, and whether they are dashed."""
-
-_CURVES = (
-    ("train", "loss", "Training loss"),
-    ("val", "loss", "Validation loss"),
-    ("val", "macro_ap", "Validation macro AP"),
-    ("val", "macro_auc", "Validation macro AUC"),
-    ("val", "macro_f1", "Validation macro F1 at 0.5"),
-)
+_LOSSES = (("train", "loss", "Training loss"), ("val", "loss", "Validation loss"))
 
 
-def training(groups: Sequence[Group], strokes: Sequence[Stroke]) -> list[Markup]:
-    """Return a chart over epochs for each kind of loss and metric that the runs kept."""
+def training(groups: Sequence[DrawnGroup], curves: Sequence[tuple[str, str, str]]) -> tuple[list[Markup], bool]:
+    """Return charts over epochs: losses, values, and whatever chose the best epochs, as far as the runs kept them.
+
+    Args:
+        groups: what to draw.
+        curves: ``train`` or ``val``, name in the history and title of each value beside the losses.
+
+    Returns:
+        The charts, and whether different losses got charts of their own, since their values lie far apart.
+    """
     charts = []
-    for part, key, title in _CURVES:
-        lines = [line for group, stroke in zip(groups, strokes, strict=True) for line in epochs(group, stroke, part, key)]
-        if lines:
-            charts.append(page.figure(figures.curves(lines, title=title)))
-    return charts
+    losses = [_lines(groups, part, key) for part, key, _ in _LOSSES]
+    clusters = _clusters(losses[0])
+    for (*_, title), lines in zip(_LOSSES, losses, strict=True):
+        for cluster in clusters:
+            chosen = [line for name in cluster for line in lines.get(name, [])]
+            name = f" ({', '.join(cluster)})" if len(clusters) > 1 else ""
+            charts += [page.figure(figures.curves(chosen, title=title + name))] if chosen else []
+    known = {(part, key) for part, key, _ in (*_LOSSES, *curves)}
+    monitored = dict.fromkeys(str((run.config.get("training") or {}).get("monitor")) for one in groups for run in one.group.runs)
+    others = [("val", key, f"Validation {key}") for key in monitored if ("val", key) not in known]
+    for part, key, title in (*curves, *others):
+        lines_of_value = [line for lines in _lines(groups, part, key).values() for line in lines]
+        charts += [page.figure(figures.curves(lines_of_value, title=title))] if lines_of_value else []
+    return charts, len(clusters) > 1
+
+
+def _lines(groups: Sequence[DrawnGroup], part: str, key: str) -> dict[str, list[Line]]:
+    """Return the lines of a value by the loss that was minimised."""
+    found: dict[str, list[Line]] = {}
+    for one in groups:
+        loss = str((one.group.runs[0].config.get("loss") or {}).get("name"))
+        found.setdefault(loss, []).extend(epochs(one.group, one.stroke, part, key))
+    return found
+
+
+def _clusters(lines: Mapping[str, Sequence[Line]]) -> list[list[str]]:
+    """Return names of losses whose values can share an axis: their ranges overlap."""
+    values = {name: np.concatenate([np.asarray(line.y, dtype=float) for line in own]) for name, own in lines.items() if own}
+    clusters: list[list[str]] = []
+    top = -np.inf
+    for name in sorted(values, key=lambda one: float(values[one].min())):
+        if clusters and values[name].min() <= top:
+            clusters[-1].append(name)
+        else:
+            clusters.append([name])
+        top = max(top, float(values[name].max()))
+    order = list(lines)
+    return sorted((sorted(cluster, key=order.index) for cluster in clusters), key=lambda cluster: order.index(cluster[0]))
 
 
 def epochs(group: Group, stroke: Stroke, part: str, key: str) -> list[Line]:
@@ -58,17 +91,18 @@ def epochs(group: Group, stroke: Stroke, part: str, key: str) -> list[Line]:
     return [*(Line(x=list(one), y=list(one.values()), faint=True, **style) for one in series), mean]
 
 
-def recall(groups: Sequence[Group], strokes: Sequence[Stroke], name: str) -> Markup | None:
-    """Return precision over recall of one class, a line per run; None if no run was tested on a positive of it."""
+def recall(groups: Sequence[DrawnGroup], name: str) -> Markup | None:
+    """Return precision over recall of one class, a line per run; None if no run was tested with a positive of it."""
     lines = []
-    for group, (colour, dashed) in zip(groups, strokes, strict=True):
-        for run in group.runs:
-            if name not in run.predictions.classes:
+    for group in groups:
+        colour, dashed = group.stroke
+        for run in group.group.runs:
+            if name not in run.table.classes:
                 continue
-            column = run.predictions.classes.index(name)
-            labels = run.predictions.labels[:, column]
+            column = run.table.classes.index(name)
+            labels = run.table.labels[:, column]
             if labels.any():
-                curve = precision_recall_curve(run.predictions.probabilities[:, column], labels)
-                faint = len(group.runs) > 1
+                curve = precision_recall_curve(run.table.probabilities[:, column], labels)
+                faint = len(group.group.runs) > 1
                 lines.append(Line(label=group.label, x=curve.recall, y=curve.precision, colour=colour, dashed=dashed, faint=faint))
     return page.figure(figures.recall_lines(lines, title=name)) if lines else None

@@ -1,4 +1,4 @@
-"""A finished run as comparisons take it: its settings, test values, predictions; and runs that differ only in seed and fold."""
+"""A finished run as comparisons take it: its settings, values, predictions; and runs that differ only in seed and fold."""
 
 from __future__ import annotations
 
@@ -11,22 +11,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from photic.metrics.multilabel import mean_of_defined
+from photic.tracking.measures import LOSS, Measure
 
-from photic.core.errors import DataError
-from photic.metrics.multilabel import confusion_2x2, mean_of_defined, multilabel_report, rates
-from photic.tracking.predictions import Predictions, read_predictions
-from photic.tracking.run import Run
-
-METRICS = {"macro_ap": "macro AP", "macro_auc": "macro AUC", "macro_f1": "macro F1", "micro_f1": "micro F1", "loss": "loss"}
-"""Test values by name, and what tables call them; F1 is at the tuned thresholds."""
 DATA = "data.fingerprint"
 """Setting that stands for the data themselves, wherever they lie."""
 
 # Settings that change neither what is learnt nor what it is measured on: names, places, speed.
 _INCIDENTAL = (
     "recipe", "experiment", "label", "output_dir", "seed",
-    "data.root", "data.num_workers", "data.eval_batch_size", "data.cache",
+    "data.root", "data.path", "data.test_path", "data.num_workers", "data.eval_batch_size", "data.cache",
     "training.log_every_steps", "training.checkpoint_every_steps", "trainer.num_threads",
 )  # fmt: skip
 
@@ -39,8 +33,10 @@ class ComparedRun:
     results: dict[str, Any]
     config: dict[str, Any]
     """Resolved configuration."""
-    predictions: Predictions
-    """On the test split."""
+    measure: Measure[Any]
+    """How runs of this kind are measured."""
+    table: Any
+    """The predictions on the split it is compared on, as the measure reads them."""
 
     @property
     def name(self) -> str:
@@ -59,8 +55,13 @@ class ComparedRun:
         return folds
 
     @property
+    def place(self) -> str:
+        """Setting that says where the data lie."""
+        return "data.path" if "path" in self.config["data"] else "data.root"
+
+    @property
     def root(self) -> str | None:
-        """Folder of the data; None for generated ones."""
+        """Folder or file of the data; None for generated ones."""
         root = (self.results.get("data") or {}).get("root")
         return None if root is None else str(root)
 
@@ -77,12 +78,12 @@ class ComparedRun:
 
     @cached_property
     def values(self) -> dict[str, float]:
-        """Test values: those of :data:`METRICS`, ``ap/<class>`` and ``f1/<class>``; NaN where undefined."""
-        report = self.results["test"]["at_tuned"]
-        found = {f"{place}_{name}": report[place][name] for place in ("macro", "micro") for name in ("ap", "auc", "f1")}
-        found["loss"] = self.results["test"]["loss"]
-        found.update({f"{name}/{key}": row[name] for key, row in report["per_class"].items() for name in ("ap", "f1")})
-        return {name: math.nan if value is None else float(value) for name, value in found.items()}
+        """Values on the split it is compared on: those of its measure, and the loss; NaN where undefined."""
+        if self.table.split == "test":
+            loss = (self.results.get("test") or {}).get("loss")
+        else:
+            loss = ((self.results.get("best") or {}).get("val") or {}).get("loss")
+        return {LOSS.name: math.nan if loss is None else float(loss), **self.measure.values_of(self.results, self.table)}
 
     @cached_property
     def facts(self) -> dict[str, float]:
@@ -140,45 +141,18 @@ class Group:
     """The settings in which groups differ, as they are here; one that does not exist here is left out."""
 
     def spread(self, name: str) -> Spread:
-        """Return mean and deviation of a test value or a fact (:attr:`ComparedRun.facts`)."""
+        """Return mean and deviation of a value or a fact (:attr:`ComparedRun.facts`)."""
         return Spread.of([{**run.facts, **run.values}.get(name, math.nan) for run in self.runs])
 
     @cached_property
     def pooled(self) -> dict[str, Spread]:
-        """Test values of the predictions of all folds together, over seeds; empty unless a seed has all its folds.
-
-        Average precision and AUC rank pictures that different folds' networks judged against each other; F1
-        comes from the summed decisions, each fold's at its own thresholds.
-
-        Source: Forman & Scholz 2010, Apples-to-Apples in Cross-Validation Studies (F1 from summed counts).
-        """
+        """Values of the predictions of all folds together, over seeds; empty unless a seed has all its folds."""
         seeds: dict[int, list[ComparedRun]] = {}
         for run in self.runs:
             seeds.setdefault(run.key[0], []).append(run)
-        rows = [_pooled_values(runs) for runs in seeds.values() if len(runs) == runs[0].num_folds]
+        complete = [runs for runs in seeds.values() if len(runs) == runs[0].num_folds]
+        rows = [runs[0].measure.pooled([run.table for run in runs]) for runs in complete]
         return {name: Spread.of([row[name] for row in rows]) for name in rows[0]} if rows else {}
-
-
-def read_run(path: Path) -> ComparedRun | str:
-    """Return a run as compared, or why it cannot be.
-
-    Raises:
-        DataError: the folder is no run, or its predictions are missing or damaged.
-    """
-    run = Run.open(path)
-    results = run.results
-    status = results.get("status", "not started")
-    if status != "completed":
-        error = f": {results['error']}" if results.get("error") else ""
-        return f"not finished ({status}{error}); go on with it: photic train --resume {run.path}"
-    if "at_tuned" not in (results.get("test") or {}):
-        return "without test results (its data have no test split)" if not results.get("test") else "not a classification"
-    predictions = read_predictions(run, "test")
-    if predictions is None:
-        raise DataError(f"{run.path / 'predictions' / 'test.csv'}: missing; write it again: photic train --resume {run.path}")
-    if len(set(predictions.names)) < len(predictions.names):
-        raise DataError(f"{run.path / 'predictions' / 'test.csv'}: a picture has two rows; the table is damaged, train the run again")
-    return ComparedRun(run.path, results, results.get("config") or run.config, predictions)
 
 
 def setting(value: Any) -> str:
@@ -196,17 +170,3 @@ def _flat(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
             yield from _flat(item, f"{place}.{key}" if place else str(key))
     else:
         yield place, value
-
-
-def _pooled_values(runs: Sequence[ComparedRun]) -> dict[str, float]:
-    tables = [run.predictions for run in runs]
-    probabilities, labels = (np.concatenate([getattr(table, part) for table in tables]) for part in ("probabilities", "labels"))
-    report = multilabel_report(probabilities, labels, classes=tables[0].classes)
-    counts = np.sum([confusion_2x2(table.probabilities, table.labels, table.thresholds) for table in tables], axis=0)
-    return {
-        "macro_ap": report["macro"]["ap"],
-        "macro_auc": report["macro"]["auc"],
-        "macro_f1": mean_of_defined([rates(table)["f1"] for table in counts]),
-        "micro_f1": rates(counts.sum(axis=0))["f1"],
-        **{f"ap/{name}": row["ap"] for name, row in report["per_class"].items()},
-    }

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from photic.tracking.compared import DATA, METRICS, ComparedRun, Group, setting
+from photic.tracking.compared import DATA, ComparedRun, Group, setting
+from photic.tracking.measures import LOSS, SPLITS, Measure, Value
 from photic.tracking.pairing import Difference, hold_against
+from photic.tracking.predictions import Predictions
 
 
 @dataclass(frozen=True)
@@ -29,20 +32,61 @@ class Comparison:
         return [run for group in self.groups for run in group.runs]
 
     @property
+    def measure(self) -> Measure[Any]:
+        """How the runs are measured; all in the same way."""
+        return self.groups[0].runs[0].measure
+
+    @property
+    def split(self) -> str:
+        """The split they are compared on, as people call it: ``test``, or ``validation`` where no run has a test split."""
+        return SPLITS[self.groups[0].runs[0].table.split]
+
+    @property
+    def samples(self) -> str:
+        """What they are compared on, such as "test pictures"."""
+        return f"{self.split} {self.measure.samples}"
+
+    @property
+    def remark(self) -> str:
+        """How the values are to be read, a few words."""
+        return self.measure.remark(self.groups[0].runs[0].table.split, self.values)
+
+    @property
     def classes(self) -> list[str]:
-        """Classes of all runs, each once."""
-        return list(dict.fromkeys(name for run in self.runs for name in run.predictions.classes))
+        """Classes of all runs, each once; none if they are no classifications."""
+        tables = [run.table for run in self.runs]
+        return list(dict.fromkeys(name for table in tables if isinstance(table, Predictions) for name in table.classes))
+
+    @property
+    def values(self) -> list[Value]:
+        """What can be held against each other: losses only if all groups have the same one."""
+        return [value for value in self.measure.values if value.name != LOSS.name or value in self.measure.paired or self.same_loss]
 
     @property
     def metrics(self) -> list[str]:
-        """Names of :data:`METRICS` that can be held against each other: losses only if all groups have the same one."""
-        same_loss = not any(key.startswith("loss.") for key in self.settings)
-        return [name for name in METRICS if name != "loss" or same_loss]
+        """Names of :attr:`values`."""
+        return [value.name for value in self.values]
 
     @property
-    def same_pictures(self) -> bool:
-        """Whether all runs were tested on the same pictures."""
-        return len({(frozenset(run.predictions.names), run.fingerprint if run.root is None else None) for run in self.runs}) == 1
+    def same_loss(self) -> bool:
+        """Whether all groups minimise the same loss."""
+        return not any(key.startswith("loss.") for key in self.settings)
+
+    @property
+    def ranking(self) -> Value:
+        """The value that groups are ranked by."""
+        return self.measure.values[0]
+
+    @property
+    def best(self) -> Group | None:
+        """The group that is best by :attr:`ranking`; None if it is defined nowhere."""
+        found = [group for group in self.groups if math.isfinite(group.spread(self.ranking.name).mean)]
+        return max(found, key=lambda group: self.ranking.gain(group.spread(self.ranking.name).mean)) if found else None
+
+    @property
+    def same_samples(self) -> bool:
+        """Whether all runs were compared on the same samples."""
+        return len({(frozenset(run.table.names), run.fingerprint if run.root is None else None) for run in self.runs}) == 1
 
 
 def compare_runs(runs: Sequence[ComparedRun]) -> Comparison:
@@ -51,13 +95,19 @@ def compare_runs(runs: Sequence[ComparedRun]) -> Comparison:
     Runs with the same settings form a group if their seeds (or folds) differ; a second run of the same
     seed starts a group of its own, since a repeat says nothing about the spread over seeds.
     """
-    notes: list[str] = []
+    notes: list[str] = [*runs[0].measure.notes]
+    if runs[0].table.split == "val":
+        notes.append(
+            "no run has a test split: all values are of the validation split, on which each run's best epoch was chosen, so they look "
+            "better than new data would"
+        )
     members = _members(runs, notes)
     settings = _differing([group[0].settings for group in members])
-    described = [{**group[0].settings, "data.root": setting(group[0].root)} for group in members]
-    if DATA in settings and len({one["data.root"] for one in described}) > 1:
-        settings.insert(settings.index(DATA), "data.root")
-    labels = _labels(members, described, settings)
+    place = runs[0].place
+    described = [{**group[0].settings, place: setting(group[0].root)} for group in members]
+    if DATA in settings and len({one[place] for one in described}) > 1:
+        settings.insert(settings.index(DATA), place)
+    labels = _labels(members, described, settings, {DATA} if place in settings else set())
     groups = [
         Group(label, group, {key: one[key] for key in settings if key in one})
         for label, group, one in zip(labels, members, described, strict=True)
@@ -96,8 +146,10 @@ def _differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     return [key for key in keys if any(one.get(key, missing) != settings[0].get(key, missing) for one in settings)]
 
 
-def _labels(members: Sequence[Sequence[ComparedRun]], settings: Sequence[Mapping[str, Any]], differing: Sequence[str]) -> list[str]:
-    """Return the shortest words that tell groups apart: labels the user gave, settings, or names of runs."""
+def _labels(
+    members: Sequence[Sequence[ComparedRun]], settings: Sequence[Mapping[str, Any]], differing: Sequence[str], skipped: set[str]
+) -> list[str]:
+    """Return the shortest words that tell groups apart: labels the user gave, settings but those skipped, or names of runs."""
     if len(members) == 1:
         return [" + ".join(dict.fromkeys(run.path.parent.name for run in members[0]))]
     words = [{run.config.get("label") for run in group} for group in members]
@@ -107,7 +159,6 @@ def _labels(members: Sequence[Sequence[ComparedRun]], settings: Sequence[Mapping
     named = [key for key in differing if key.endswith(".name")]
     # What only one of two components has says no more than their names do; nor does a fingerprint beside a folder.
     parts = tuple(key.removesuffix("name") for key in named)
-    skipped = {DATA} if "data.root" in differing else set()
     own = [key for key in differing if key not in named and not key.startswith(parts) and key not in skipped]
     chosen = [*named, *own]
     if len(chosen) > 3 or _num_different(settings, chosen) < _num_different(settings, differing):
@@ -138,13 +189,15 @@ def _undefined(groups: Sequence[Group]) -> list[str]:
     found: dict[tuple[str, str], list[str]] = {}
     for group in groups:
         for run in group.runs:
-            for entry in run.results["test"]["at_tuned"].get("undefined", []):
-                found.setdefault((str(entry["class"]), entry["reason"]), []).append(f"{group.label}, {run.member}")
+            for subject, reason in run.measure.undefined(run.results, run.table):
+                found.setdefault((subject, reason), []).append(f"{group.label}, {run.member}")
         folds = group.runs[0].num_folds
         missing = [] if folds is None else sorted(set(range(folds)) - {run.key[1] for run in group.runs})
         if missing:
-            notes.append(f"{group.label}: fold {', '.join(map(str, missing))} of {folds} missing, so not every picture was tested")
-    for (name, reason), where in found.items():
+            samples = group.runs[0].measure.samples
+            notes.append(f"{group.label}: fold {', '.join(map(str, missing))} of {folds} missing, so not all {samples} were tested")
+    split = SPLITS[groups[0].runs[0].table.split]
+    for (subject, reason), where in found.items():
         runs = f"in {len(where)} runs" if len(where) > 2 else f"in {' and '.join(where)}"
-        notes.append(f"class '{name}': {reason} in the test split, {runs}; undefined values are left out of the means")
+        notes.append(f"{subject}: {reason} in the {split} split, {runs}; undefined values are left out of the means")
     return notes

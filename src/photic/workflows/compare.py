@@ -1,4 +1,4 @@
-"""Comparison of runs: values side by side, paired differences with intervals, settings that differ, a page."""
+"""Comparison of runs of any task: values side by side, paired differences with intervals, settings that differ, a page."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from typing import Any
 from photic.core.errors import DataError
 from photic.core.files import write_json
 from photic.report.page import duration
-from photic.tracking.compared import METRICS, ComparedRun, Group, Spread, read_run, setting
+from photic.tracking.compared import ComparedRun, Group, Spread, setting
 from photic.tracking.comparison import Comparison, compare_runs
+from photic.tracking.finished import read_runs
 from photic.tracking.pairing import Difference
 from photic.tracking.run import Run
 
@@ -46,6 +47,10 @@ class CompareResult:
         found = self.comparison
         content = {
             "schema": _SCHEMA,
+            "kind": found.measure.kind,
+            "split": found.split,
+            "samples": found.measure.samples,
+            "values": [{"name": one.name, "label": one.label, "higher_is_better": one.higher_is_better} for one in found.values],
             "classes": found.classes,
             "groups": [_group(group) for group in found.groups],
             "differing_settings": found.settings,
@@ -64,7 +69,9 @@ def compare(
     """Compare finished runs; the first one, or its group, is what the others are held against.
 
     Runs that differ only in their seed, or in the fold of one cross-validation, form a group: mean and sample
-    standard deviation. Groups are paired seed by seed (fold by fold) where the test pictures are the same.
+    standard deviation. Groups are paired seed by seed (fold by fold) where the test samples are the same. Runs of another kind
+    than the first (a reconstruction beside a classification) are left out, by name. Where no run has a test split, they are
+    compared on their validation splits, and the comparison says so.
 
     Args:
         runs: run folders, folders of runs, or patterns such as ``runs/severstal/*``, in the order to show.
@@ -78,13 +85,8 @@ def compare(
     """
     given = [runs] if isinstance(runs, str | Path) else list(runs)
     folders, left_out = _folders(given)
-    compared: list[ComparedRun] = []
-    for folder in folders:
-        run = read_run(folder)
-        if isinstance(run, str):
-            left_out[folder] = run
-        else:
-            compared.append(run)
+    compared, unusable = read_runs(folders)
+    left_out.update(unusable)
     target = Path(output) if output is not None else _place(compared) / PAGE
     for written in (target, *([Path(json)] if json is not None else [])):
         left_out.pop(written, None)  # `runs/severstal/*` finds the page of the last time, too
@@ -139,7 +141,7 @@ def _place(runs: Sequence[ComparedRun]) -> Path:
 
 
 def _values(found: Comparison) -> str:
-    rows = [["", "runs", *(METRICS[name] for name in found.metrics)]]
+    rows = [["", "runs", *(value.label for value in found.values)]]
     for group in found.groups:
         rows.append([group.label, str(len(group.runs)), *(_spread(group.spread(name)) for name in found.metrics)])
         if group.pooled:
@@ -147,10 +149,12 @@ def _values(found: Comparison) -> str:
         if len(group.runs) > 1:
             rows += [[f"  {run.member}", "", *(_number(run.values[name]) for name in found.metrics)] for run in group.runs]
     spread = "; mean ± standard deviation over runs" if any(len(group.runs) > 1 for group in found.groups) else ""
-    return f"test values (F1 at the thresholds tuned on validation{spread})\n{_aligned(rows)}"
+    return f"{found.split} values ({found.remark}{spread})\n{_aligned(rows)}"
 
 
 def _classes(found: Comparison) -> str:
+    if not found.classes:
+        return ""
     rows = [["", *found.classes]]
     for group in found.groups:
         rows.append([group.label, *(_spread(group.spread(f"ap/{name}")) for name in found.classes)])
@@ -167,24 +171,30 @@ def _classes(found: Comparison) -> str:
 def _differences(found: Comparison) -> str:
     if not found.differences:
         return ""
-    names = ("macro_ap", "macro_f1")
-    rows = [["", "pictures", *(METRICS[name] for name in names)]]
+    paired = found.measure.paired
+    rows = [["", found.measure.samples, *(value.label for value in paired)]]
     for difference in found.differences:
-        rows.append([difference.group.label, str(difference.num_pictures), *(_interval(difference.values[name]) for name in names)])
+        cells = [_interval(difference.values[value.name]) for value in paired]
+        rows.append([difference.group.label, str(difference.num_samples), *cells])
         if len(difference.pairs) > 1:
             rows += [
                 [
                     f"  {_partners(pair.first, pair.second)}",
-                    str(len(pair.first.predictions.names)),
-                    *(_interval(pair.values[name]) for name in names),
+                    str(len(pair.first.table.names)),
+                    *(_interval(pair.values[value.name]) for value in paired),
                 ]
                 for pair in difference.pairs
             ]
     several = any(len(difference.pairs) > 1 for difference in found.differences)
-    explanation = "  * 0 lies outside the 95 % interval: paired bootstrap over the test pictures, for the networks as they were trained"
+    explanation = f"  * 0 lies outside the 95 % interval: paired bootstrap over the {found.samples}, for the networks as they were trained"
     if several:
         explanation += ";\n    how much another training would change them shows in the single rows"
-    return f"difference from {found.groups[0].label}, on the same test pictures\n{_aligned(rows)}\n{explanation}"
+    lower = [value.label for value in paired if not value.higher_is_better]
+    if lower:
+        explanation += f"\n  below 0 is better for {' and '.join(lower)}"
+    if found.measure.caution:
+        explanation += f"\n  {found.measure.caution}"
+    return f"difference from {found.groups[0].label}, on the same {found.samples}\n{_aligned(rows)}\n{explanation}"
 
 
 def _settings(found: Comparison) -> str:
@@ -278,7 +288,7 @@ def _difference(difference: Difference) -> dict[str, Any]:
     return {
         "group": difference.group.label,
         "against": difference.against.label,
-        "num_pictures": difference.num_pictures,
+        "num_samples": difference.num_samples,
         "values": difference.values,
         "pairs": [{"run": str(pair.second.path), "against": str(pair.first.path), "values": pair.values} for pair in difference.pairs],
     }
