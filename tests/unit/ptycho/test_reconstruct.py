@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+import torch
 
 from photic.apps.ptycho import reconstruct as command
 from photic.apps.ptycho.evaluation import compare_objects
@@ -170,6 +171,21 @@ def test_bad_input_is_one_clear_line(file, tmp_path, capsys, words, message):
 def test_an_unknown_device_is_refused():
     with pytest.raises(ConfigError, match="use cpu or auto"):
         command.usable_device("cuda:99")
+
+
+def test_it_takes_as_many_threads_as_told_and_one_otherwise(file, tmp_path, monkeypatch):
+    before = torch.get_num_threads()
+    try:
+        assert run(file, "--iterations", 1, "--threads", 2, "-o", tmp_path / "two") == 0
+        assert torch.get_num_threads() == 2
+        monkeypatch.setenv("OMP_NUM_THREADS", "2")
+        assert run(file, "--iterations", 1, "-o", tmp_path / "environment") == 0
+        assert torch.get_num_threads() == 2
+        monkeypatch.delenv("OMP_NUM_THREADS")
+        assert run(file, "--iterations", 1, "-o", tmp_path / "one") == 0
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_help_names_the_options(capsys):

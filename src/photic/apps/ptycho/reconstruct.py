@@ -146,6 +146,7 @@ def main(arguments: Sequence[str]) -> int:
     preview = folder / "preview.png"
     refuse_existing([folder / "object.npz", folder / "object.h5", *([preview] if options.preview_every else [])], force=options.force)
     config = _config(options)
+    _limit_threads(options.threads)
     start = None if options.start is None else Reconstruction.load(options.start)
     scan = joined(open_scans(options.scans, domain=options.domain, mask=options.mask))
     with _bar(config.iterations, options.quiet) as advance:
@@ -164,6 +165,12 @@ def main(arguments: Sequence[str]) -> int:
     print(f"CPU seconds {cpu_seconds():.2f}  with files and pictures in {shlex.quote(str(folder))}: ", end="")
     print(", ".join(path.name for path in [*files.values(), *([preview] if options.preview_every else [])]))
     return 0
+
+
+def _limit_threads(number: int | None) -> None:
+    """Take one CPU thread unless told otherwise: threads that share small transforms wait for each other, tenfold beside a busy core."""
+    if number is not None or "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(number or 1)
 
 
 def _config(options: argparse.Namespace) -> SolverConfig:
@@ -229,6 +236,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--start", type=Path, metavar="FILE", help="object.npz or .h5 of a reconstruction to go on from, with its probe")
     add("--seed", type=int, metavar="N", help="of the order of patterns (default: 0)")
     add("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
+    add("--threads", type=_positive, metavar="N", help="CPU threads (default: OMP_NUM_THREADS, else 1; more help with large patterns only)")
     add = parser.add_argument_group("input and output").add_argument
     add("--domain", choices=("amplitude", "counts"), help="what the patterns are (default: what the format says)")
     add("--mask", type=Path, metavar="FILE", help="valid detector pixels: picture or .npy, non-zero where they count")
