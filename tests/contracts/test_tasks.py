@@ -15,6 +15,7 @@ from photic.data.base import PreparedData
 from photic.data.loader import evaluation_batches
 from photic.losses.base import LossConfig
 from photic.metrics.base import Metric
+from photic.metrics.comparison import ComparisonSpec
 from photic.models.base import ModelConfig
 from photic.tasks.base import Task, TaskConfig
 from photic.workflows.config import TrainConfig
@@ -219,3 +220,16 @@ def test_its_table_has_a_row_for_each_name_in_order(data: PreparedData, task: Ta
     assert len(header) == len(set(header))
     assert [row[0] for row in rows] == data.names["val"]
     assert all(len(row) == len(header) for row in rows)
+
+
+def test_what_it_says_of_comparisons_is_in_its_table_and_survives_json(data: PreparedData, task: Task) -> None:
+    if task.comparison is None:
+        return  # a classification, which `photic compare` knows by itself
+    header, rows = task.table(data.names["val"], *everything(data, task))
+    assert ComparisonSpec.from_dict(json.loads(json.dumps(task.comparison.to_dict()))) == task.comparison
+    for value in task.comparison.values:
+        for column in value.columns:
+            numbers = np.array([float(row[header.index(column)]) for row in rows])
+            assert np.isfinite(numbers).all()
+        if value.weight is not None:
+            assert min(float(row[header.index(value.weight)]) for row in rows) >= 0
