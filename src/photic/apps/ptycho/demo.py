@@ -30,12 +30,31 @@ from photic.workflows.demo import DemoResult
 from photic.workflows.recipes import recipe
 from photic.workflows.train import TrainResult, train
 
-SIZE_PX, STEP_PX, PROBE_PX, PHOTONS = 32, 6.0, 14.0, 1e5
-NUM_TRAINING, NUM_TEST = 1200, 300
-FEW, MANY = 2, 20
-STEPS = (1, 2, 3, 4, 6, 10)
-"""Iterations of the curves; FEW is among them."""
 _DPI = 130
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """How large the demo is; the defaults take about half a minute on one core."""
+
+    size_px: int = 32
+    """Side of the patterns."""
+    step_px: float = 6.0
+    """Distance of neighbouring positions."""
+    probe_px: float = 14.0
+    """Diameter of the probe."""
+    photons: float = 1e5
+    """In a pattern, on average."""
+    num_training: int = 1200
+    """Patterns to train on."""
+    num_test: int = 300
+    """Patterns to reconstruct, of another object."""
+    few: int = 2
+    """Iterations after the network, and of the baseline that is held against it."""
+    many: int = 20
+    """Iterations of the baseline that is left to converge."""
+    others: tuple[int, ...] = (1, 3, 4, 6, 10)
+    """Further numbers of iterations, for the curves."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,46 +75,52 @@ class _Judged:
         return self.made.r_amp
 
 
-def run(folder: Path) -> DemoResult:
+def run(folder: Path, sizes: Sizes | None = None) -> DemoResult:
     """Run the whole way from simulated scans to a page with network, network + refinement and iterations side by side.
 
     Args:
         folder: where scans, run and reconstructions go; it must not hold scans yet.
+        sizes: how large; None is the default.
     """
-    console = Console()
-    files = _simulate(folder / "scans", console)
+    console, sizes = Console(), sizes or Sizes()
+    files = _simulate(folder / "scans", sizes, console)
     changes = {"data.path": str(files["training"]), "data.test_path": str(files["test"]), "output_dir": str(folder / "runs")}
     result = train(recipe("demo_ptycho", changes))
     console.print(result.summary(), highlight=False, soft_wrap=True)
     scan = load_raw_npz(files["test"])
-    results, curve = _reconstruct(result.run, scan, console)
+    results, curve = _reconstruct(result.run, scan, sizes, console)
     for name in ("network", "refined", "baseline"):
         write_outputs(results[name].made, folder / name)
-    report = _page(result, scan, results, curve, files).write(folder / "report.html")
+    report = _page(result, sizes, results, curve, files).write(folder / "report.html")
     network, refined, same = results["network"], results["refined"], results["same"]
     return DemoResult(
         report=report,
         headline=(
-            f"R_amp on an unseen object: network {number(network.r_amp)}, network + {FEW} iterations {number(refined.r_amp)}, "
-            f"{FEW} iterations alone {number(same.r_amp)}; phase SSIM {number(network.against.phase.ssim, 2)}, "
+            f"R_amp on an unseen object: network {number(network.r_amp)}, network + {sizes.few} iterations {number(refined.r_amp)}, "
+            f"{sizes.few} iterations alone {number(same.r_amp)}; phase SSIM {number(network.against.phase.ssim, 2)}, "
             f"{number(refined.against.phase.ssim, 2)}, {number(same.against.phase.ssim, 2)}"
         ),
         commands=tuple(command for _, command in _commands(result.run, files)),
     )
 
 
-def _simulate(folder: Path, console: Console) -> dict[str, Path]:
+def _simulate(folder: Path, sizes: Sizes, console: Console) -> dict[str, Path]:
     """Write a scan to train on and one of another object to test on."""
     files = {}
-    for seed, (name, count) in enumerate((("training", NUM_TRAINING), ("test", NUM_TEST)), 1):
+    for seed, (name, count) in enumerate((("training", sizes.num_training), ("test", sizes.num_test)), 1):
         scan = generated_scan(
-            size_px=SIZE_PX, num_positions=count, photons=PHOTONS, object_kind="cells", step_px=STEP_PX, probe_diameter_px=PROBE_PX,
+            size_px=sizes.size_px,
+            num_positions=count,
+            photons=sizes.photons,
+            object_kind="cells",
+            step_px=sizes.step_px,
+            probe_diameter_px=sizes.probe_px,
             seed=seed,
-        )  # fmt: skip
+        )
         files[name] = save_raw_npz(folder / f"{name}.npz", scan)
     console.print(
-        f"simulated {NUM_TRAINING} patterns of {SIZE_PX} x {SIZE_PX} pixels with {PHOTONS:g} photons each to train on, and {NUM_TEST} of "
-        f"another object to test on: {folder}",
+        f"simulated {sizes.num_training} patterns of {sizes.size_px} x {sizes.size_px} pixels with {sizes.photons:g} photons each to train "
+        f"on, and {sizes.num_test} of another object to test on: {folder}",
         soft_wrap=True,
     )
     return files
@@ -114,7 +139,7 @@ class _Curve:
         return next((count for count, one in zip(self.counts, self.alone, strict=True) if one.r_amp <= r_amp), None)
 
 
-def _reconstruct(model: Path, scan: RawNPZData, console: Console) -> tuple[dict[str, _Judged], _Curve]:
+def _reconstruct(model: Path, scan: RawNPZData, sizes: Sizes, console: Console) -> tuple[dict[str, _Judged], _Curve]:
     """Return the results to show, by name, and what more iterations give."""
     loaded = load_network(model, "cpu")
     truth = scan.objectGuess
@@ -125,12 +150,12 @@ def _reconstruct(model: Path, scan: RawNPZData, console: Console) -> tuple[dict[
     def judged(name: str, made: Reconstruction) -> _Judged:
         return _Judged(name, made, compare_objects(made, truth, region=region))
 
-    counts = tuple(sorted({*STEPS, FEW, MANY}))
+    counts = tuple(sorted({*sizes.others, sizes.few, sizes.many}))
     refined, alone = [], []
     for count in track(counts, description="iterations, with and without the network", console=console):
         refined.append(judged(f"network + {count}", refine(network, scan, count)))
         alone.append(judged(f"{count} iterations", iterate(scan, count)))
-    few, many = counts.index(FEW), counts.index(MANY)
+    few, many = counts.index(sizes.few), counts.index(sizes.many)
     results = {"network": judged("network", network), "refined": refined[few], "same": alone[few], "baseline": alone[many]}
     return results, _Curve(counts, tuple(refined), tuple(alone))
 
@@ -138,28 +163,28 @@ def _reconstruct(model: Path, scan: RawNPZData, console: Console) -> tuple[dict[
 # --- the page -------------------------------------------------------------------------------------
 
 
-def _page(result: TrainResult, scan: RawNPZData, results: Mapping[str, _Judged], curve: _Curve, files: Mapping[str, Path]) -> Page:
+def _page(result: TrainResult, sizes: Sizes, results: Mapping[str, _Judged], curve: _Curve, files: Mapping[str, Path]) -> Page:
     network, refined, same, baseline = (results[name] for name in ("network", "refined", "same", "baseline"))
     needed = curve.needed(refined.r_amp)
-    alone = f"without the network that takes {needed}" if needed is not None else f"without the network {MANY} do not reach that"
+    alone = f"without the network that takes {needed}" if needed is not None else f"without the network {sizes.many} do not reach that"
     made = Page(
         title="Ptychography: from diffraction patterns to an object",
         eyebrow="Photic · demo",
         verdict=(
             f"A network trained for {duration(result.results['wall_seconds'])} on one scan, never shown an object, reconstructs "
-            f"another object in {network.seconds:.1f} s; {FEW} iterations more bring R_amp to {number(refined.r_amp)}, {alone}."
+            f"another object in {network.seconds:.1f} s; {sizes.few} iterations more bring R_amp to {number(refined.r_amp)}, {alone}."
         ),
         badges=[
-            ("simulated patterns", f"{NUM_TRAINING} + {scan.num_patterns}"),
-            ("photons each", f"{PHOTONS:g}"),
-            ("size", f"{SIZE_PX} px"),
+            ("simulated patterns", f"{sizes.num_training} + {sizes.num_test}"),
+            ("photons each", f"{sizes.photons:g}"),
+            ("size", f"{sizes.size_px} px"),
         ],
     )
     made.head.append(page.tiles([_tile(one) for one in (network, refined, same, baseline)]))
     made.head += [page.notice(text, "warning") for text in _doubts(results)]
     section = made.section(
         "Side by side",
-        f"The same {scan.num_patterns} noisy patterns, reconstructed in four ways, each aligned with the truth. Errors are reconstruction "
+        f"The same {sizes.num_test} noisy patterns, reconstructed in four ways, each aligned with the truth. Errors are reconstruction "
         "minus truth.",
     )
     section.add(page.picture(_uri(_side_by_side(results)), "Truth and four reconstructions: amplitude, phase, errors", least_px=720))
@@ -185,7 +210,7 @@ def _doubts(results: Mapping[str, _Judged]) -> list[str]:
     network, refined, same = results["network"], results["refined"], results["same"]
     made = []
     if refined.r_amp >= same.r_amp or refined.against.phase.ssim <= same.against.phase.ssim:
-        made.append(f"Here the network's start brings nothing: {FEW} iterations from a flat object are as good. Train longer.")
+        made.append(f"Here the network's start brings nothing: {same.name} from a flat object are as good. Train longer.")
     if network.against.phase.ssim < 0.3:
         made.append("Here the network's own object hardly resembles the truth. Train longer.")
     return made

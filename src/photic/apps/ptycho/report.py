@@ -259,6 +259,7 @@ class _Report:
         epochs = int(self.config.get("training", {}).get("num_epochs", 0))
         if finished and epochs:
             items.append(("Train on, for twice as many epochs", f"{photic} train --resume {run} training.num_epochs={2 * epochs}"))
+        items.append(("Compare the runs of this experiment", f"{photic} compare {runs.shown(self.run.path.parent)}/*"))
         items.append(("Watch the curves in TensorBoard", f"tensorboard --logdir {runs.shown(self.run.path / 'tensorboard')}"))
         lead = "Exact commands." if scans else "Exact commands. SCAN stands for a file of yours."
         made.section("Next steps", lead).add(page.commands(items))
