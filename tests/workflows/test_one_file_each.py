@@ -217,7 +217,45 @@ class ExtraFormat(PredictionFormat):
     def lines(self, prediction):
         return f"{prediction.file.name}\\n"
 ''',
-    # an application (and its entry point, below)
+    # a reader of scans (and its name in the plug-in, below)
+    "apps/ptycho/readers/extra_reader.py": '''
+import numpy as np
+from photic.apps.ptycho.raw import RawNPZData
+from photic.apps.ptycho.readers.base import OtherFormatError
+
+
+def read(path, *, domain=None, diffraction=None):
+    """Read positions from a text file; the patterns are all alike."""
+    if path.suffix != ".extra":
+        raise OtherFormatError("its name does not end in .extra")
+    places = np.loadtxt(path, ndmin=2)
+    return RawNPZData(places[:, 0], places[:, 1], np.ones((len(places), 8, 8)), np.ones((8, 8)), source=str(path))
+''',
+    # a forward operator
+    "physics/extra_operator.py": '''
+import torch
+from torch import Tensor
+
+
+class Shadow:
+    """Sums of the columns of a picture ``(H, W)``."""
+
+    def __init__(self, height: int) -> None:
+        self.height = height
+
+    def apply(self, object_: Tensor) -> Tensor:
+        return object_.sum(dim=0)
+
+    def adjoint(self, field: Tensor) -> Tensor:
+        return field.expand(self.height, -1)
+
+    def measure(self, object_: Tensor) -> Tensor:
+        return self.apply(object_)
+
+    def sample_noise(self, measurement: Tensor, generator: torch.Generator) -> Tensor:
+        return torch.poisson(measurement, generator=generator)
+''',
+    # an application (and its entry point, below), and what `photic evaluate` does with models of a task
     "apps/second/__init__.py": "",
     "apps/second/plugin.py": """
 from photic.core.plugins import Command, Plugin
@@ -227,11 +265,17 @@ plugin = Plugin(
     package="photic.apps.second",
     summary="Another application",
     commands={"second": Command(summary="Say so", target="photic.apps.second.plugin:main")},
+    evaluators={"extra_task": Command(summary="Say so", target="photic.apps.second.plugin:evaluate")},
 )
 
 
 def main(arguments):
     print("the second application")
+    return 0
+
+
+def evaluate(arguments):
+    print("the second application evaluates", *arguments)
     return 0
 """,
     "apps/second/recipes/second_recipe.yaml": """# What the second application trains
@@ -256,6 +300,10 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = plugin.read_text()
     assert "formats={" in text
     plugin.write_text(text.replace("formats={", 'formats={"extra": "photic.apps.defects.extra_format:ExtraFormat", '))
+    plugin = package / "apps" / "ptycho" / "plugin.py"
+    text = plugin.read_text()
+    assert "readers={" in text
+    plugin.write_text(text.replace("readers={", 'readers={"extra": "photic.apps.ptycho.readers.extra_reader:read", '))
     info = folder / "photic_second-1.dist-info"  # what the line in pyproject.toml becomes when the package is installed again
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: photic-second\nVersion: 1\n")
@@ -295,6 +343,26 @@ def test_a_run_is_trained_and_applied_with_all_of_it(copy: Path) -> None:
     Image.fromarray(np.zeros((32, 64), np.uint8)).save(copy / "strip.png")
     photic(copy, "predict", str(run), "strip.png", "-o", "out.txt", "--format", "extra", "--quiet")
     assert (copy / "out.txt").read_text() == "strip.png\n"
+    assert photic(copy, "evaluate", str(run), "--fast") == f"the second application evaluates {run} --fast\n"
+
+
+def test_a_reader_reads_its_files(copy: Path) -> None:
+    (copy / "scan.extra").write_text("".join(f"{4 + x} {4 + y}\n" for x in range(0, 12, 2) for y in range(0, 12, 2)))
+    said = photic(copy, "data", "check", "ptycho", "scan.extra", "-o", "checked")
+    assert "36" in said
+    assert "8 x 8" in said
+
+
+def test_a_forward_operator_is_what_the_contract_calls_one(copy: Path) -> None:
+    code = (
+        "import torch; from photic.physics.base import ForwardOperator; from photic.physics.extra_operator import Shadow; "
+        "operator: ForwardOperator = Shadow(5); x, y = torch.rand(5, 7), torch.rand(7); "
+        "assert torch.isclose((operator.apply(x) * y).sum(), (x * operator.adjoint(y)).sum()); "
+        "assert all(hasattr(operator, name) for name in ('apply', 'adjoint', 'measure', 'sample_noise')); print('adjoint')"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(copy)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=copy, env=environment)
+    assert done.stdout == "adjoint\n", done.stderr
 
 
 def test_an_application_adds_its_command_and_its_recipe(copy: Path) -> None:
@@ -302,12 +370,12 @@ def test_an_application_adds_its_command_and_its_recipe(copy: Path) -> None:
     assert "name: extra_net" in photic(copy, "train", "recipe=second_recipe", "--cfg", "job")
 
 
-def test_an_application_is_deleted_with_its_folder_and_its_line(copy: Path, tmp_path: Path) -> None:
+def test_applications_are_deleted_with_their_folders_and_their_lines(copy: Path, tmp_path: Path) -> None:
     """The core works without any application: no module of it imports one."""
-    shutil.copytree(copy / "photic", tmp_path / "photic", ignore=shutil.ignore_patterns("defects", "__pycache__"))
+    shutil.copytree(copy / "photic", tmp_path / "photic", ignore=shutil.ignore_patterns("defects", "ptycho", "__pycache__"))
     code = (
         "import sys, photic.core.plugins as plugins; real = plugins.entry_points\n"
-        "plugins.entry_points = lambda **k: [e for e in real(**k) if e.name not in ('defects', 'second')]\n"
+        "plugins.entry_points = lambda **k: [e for e in real(**k) if e.name not in ('defects', 'ptycho', 'second')]\n"
         "from photic.cli.main import main\n"
         "import photic.workflows.train, photic.workflows.predict, photic.workflows.compare, photic.engine.fit\n"
         "sys.exit(max(main(words) for words in (['list', 'models'], ['list', 'recipes', '--json'], ['--help'])))"
@@ -324,7 +392,7 @@ def test_an_application_is_deleted_with_its_folder_and_its_line(copy: Path, tmp_
 def test_every_row_of_the_table_was_tried() -> None:
     """A row that is added to CONTRIBUTING needs an example here."""
     table = (ROOT / "CONTRIBUTING.md").read_text().partition("## What must I touch")[2].partition("Nothing else")[0]
-    rows = re.findall(r"^\| (an? [^|]+?|any of [^|]+?) \|", table, re.MULTILINE)
+    rows = re.findall(r"^\| (an? [^|]+?|what [^|]+?|any of [^|]+?) \|", table, re.MULTILINE)
     assert rows == [
         "a network",
         "a loss",
@@ -334,6 +402,9 @@ def test_every_row_of_the_table_was_tried() -> None:
         "a data set of an application",
         "a recipe",
         "an output format of `photic predict`",
+        "a reader of scans",
+        "what `photic predict` and `photic evaluate` do with a task's models",
+        "a forward operator",
         "a task",
         "an application",
         "any of these from outside",  # tests/workflows/test_third_party.py
