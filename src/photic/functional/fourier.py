@@ -35,7 +35,8 @@ def _centred(field: Tensor, transform: Callable[..., Tensor]) -> Tensor:
         return torch.fft.fftshift(transform(moved, norm="ortho"), dim=(-2, -1))
     # For even sizes moving the zero is a change of sign of every other sample: thirty times cheaper than moving data.
     signs = checkerboard(height, width, str(field.device), field.real.dtype)
-    return transform(field * signs, norm="ortho") * signs
+    transformed: Tensor = transform(field * signs, norm="ortho")
+    return transformed * signs
 
 
 @lru_cache(maxsize=16)
