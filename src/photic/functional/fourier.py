@@ -32,7 +32,8 @@ def _centred(field: Tensor, transform: Callable[..., Tensor]) -> Tensor:
     height, width = field.shape[-2:]
     if height % 2 or width % 2:
         moved = torch.fft.ifftshift(field, dim=(-2, -1))
-        return torch.fft.fftshift(transform(moved, norm="ortho"), dim=(-2, -1))
+        shifted: Tensor = torch.fft.fftshift(transform(moved, norm="ortho"), dim=(-2, -1))
+        return shifted
     # For even sizes moving the zero is a change of sign of every other sample: thirty times cheaper than moving data.
     signs = checkerboard(height, width, str(field.device), field.real.dtype)
     transformed: Tensor = transform(field * signs, norm="ortho")

@@ -65,9 +65,10 @@ def _measured(description: Mapping[str, Any]) -> str:
     if not test:
         return "Not measured: the run had no test split, or was not finished."
     number = (data["counts"] or {}).get("test")
+    chosen = "Weights and thresholds" if "thresholds" in description else "Weights"
     said = (
-        f"On {number if number is not None else 'the'} test {_samples(description)} of the data set below, never used for training or for any "
-        f"choice. Weights {'and thresholds ' if 'thresholds' in description else ''}were chosen on the validation split."
+        f"On {number if number is not None else 'the'} test {_samples(description)} of the data set below, never used for training or "
+        f"for any choice. {chosen} were chosen on the validation split."
     )
     if "at_tuned" not in test:
         plain = [(key, _number(value)) for key, value in test.items() if isinstance(value, int | float)]
