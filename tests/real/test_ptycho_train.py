@@ -67,3 +67,17 @@ def test_two_epochs_lower_the_validation_r_amp(untrained: tuple[Task, PreparedDa
 
 def test_what_was_learnt_holds_on_the_half_that_was_not_seen(untrained: tuple[Task, PreparedData], trained: photic.TrainResult) -> None:
     assert trained.results["test"]["r_amp"] < r_amp_of(untrained, "test")
+
+
+@pytest.mark.slow
+def test_a_network_trained_on_one_half_reconstructs_the_other(folder: Path, tmp_path: Path) -> None:
+    """The recipe as it stands: R_amp of the stitched object at most 0.25 there, and at most 1.5 times that of its own half."""
+    from photic.apps.ptycho import PtychoModel
+
+    model = PtychoModel(architecture="cnn", N=128, width_factor=0.25, num_threads=1)
+    model.train(folder / "siemens_train.npz", output_dir=tmp_path, quiet=True)
+    own, other = (model.infer(folder / f"siemens_{half}.npz", stitching=True).r_amp for half in ("train", "test"))
+    assert own is not None
+    assert other is not None
+    assert other <= 0.25
+    assert other <= 1.5 * own

@@ -213,7 +213,8 @@ class GroupedScanConfig(DataConfig):
             scan = dataclasses.replace(training.scans[file].take(own), probeGuess=probe)
             found = iterate(scan, self.probe_iterations, refine_probe=True, seed=seed).probe
             assert found is not None
-            refined[number] = found
+            # The solver gives a probe the energy of the patterns; what the data set was told about its energy holds on.
+            refined[number] = found * np.linalg.norm(probe) / np.linalg.norm(found)
         return refined
 
     def _notes(self, files: Sequence[RawNPZData], energies: Sequence[float]) -> tuple[str, ...]:

@@ -155,7 +155,7 @@ class PtychoModel:
         neighbor_count: int = 4,
         n_groups: int | None = None,
         epochs: int | None = None,
-        batch_size: int = 16,
+        batch_size: int | None = None,
         lr: float | None = None,
         seed: int = 0,
         test: Data | None = None,
@@ -171,7 +171,7 @@ class PtychoModel:
             neighbor_count: nearest patterns, itself left out, from which the others of a group are drawn.
             n_groups: training groups; None makes one of every training pattern.
             epochs: passes over the training groups; None is the recipe's.
-            batch_size: groups per step.
+            batch_size: groups per step; None is the recipe's.
             lr: learning rate; None is the recipe's.
             seed: of weights, split, groups and order.
             test: scans to test on afterwards.
@@ -194,8 +194,8 @@ class PtychoModel:
             "data.gridsize": self.gridsize,
             "data.neighbor_count": max(neighbor_count, 1),
             "data.n_groups": n_groups,
-            "data.batch_size": batch_size,
             **({} if test is None else {"data.test_path": _paths(test, Path(output_dir))}),
+            **({} if batch_size is None else {"data.batch_size": batch_size}),
             **({} if lr is None else {"optimizer.lr": lr}),
             **_under("training", self._training),
             **({} if epochs is None else {"training.num_epochs": epochs}),

@@ -70,7 +70,4 @@ def iterate(
 
 
 def _config(iterations: int, refine_probe: bool, refine_positions: bool, seed: int, options: dict[str, Any]) -> SolverConfig:
-    # With few iterations the defaults' waiting would leave none for probe and positions.
-    starts = {"probe_start": min(1, iterations // 4), "position_start": min(3, iterations // 4)}
-    given = {"iterations": iterations, "refine_probe": refine_probe, "refine_positions": refine_positions, "seed": seed}
-    return SolverConfig(**{**starts, **given, **options})
+    return SolverConfig(iterations=iterations, refine_probe=refine_probe, refine_positions=refine_positions, seed=seed, **options)
