@@ -346,7 +346,7 @@ def _facts(data: PreparedData | Mapping[str, Any]) -> dict[str, Any]:
         if "probes" not in data.extras:
             raise DataError("the data set brings no probe; the task 'ptychography' needs one of the ptychographic data sets")
         return dict(data.extras)
-    saved = data["ptychography"]
+    saved = {"refined_probe": False, "scaled_probe": False, **data["ptychography"]}
     size_px = saved["size_px"]
     probes = torch.zeros(saved["num_scans"], saved["num_modes"], size_px, size_px, dtype=torch.complex64)
     mask = torch.ones(size_px, size_px, dtype=torch.bool)

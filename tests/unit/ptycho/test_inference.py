@@ -10,11 +10,13 @@ import pytest
 import torch
 
 from photic.apps.ptycho import Reconstruction
+from photic.apps.ptycho.grouping import group_indices
 from photic.apps.ptycho.inference import predict_scan, probe_for, r_amp_of, residuals, with_r_amp
 from photic.apps.ptycho.predict import network_of
 from photic.apps.ptycho.raw import RawNPZData
 from photic.apps.ptycho.simulate import generated_scan
 from photic.core.errors import ConfigError, DataError
+from photic.functional.patches import merge_groups
 from photic.tasks.ptychography import PtychographyTask
 
 N = 16
@@ -135,6 +137,19 @@ def test_every_position_is_a_seed_of_a_group_and_only_its_own_patch_is_kept(task
     assert made.patches is not None and made.patches.shape == (60, N, N)
     assert np.isfinite(made.patches).all()
     assert (np.abs(made.patches).reshape(60, -1).max(axis=1) > 0).all()
+
+
+def test_patches_of_a_group_agree_before_one_is_kept_as_in_training(task_on_groups: PtychographyTask, scan: RawNPZData) -> None:
+    """Training judges the patches of a group only after they were averaged where they overlap: one alone is hardly constrained."""
+    made = predict_scan(task_on_groups, scan, neighbor_count=6, patches=True, stitching=False, seed=3)
+    assert made.patches is not None
+    groups = group_indices(scan.positions_px, scan.scan_index, gridsize=2, neighbor_count=6, seed=3)
+    with torch.inference_mode():
+        found = task_on_groups.deployable()(torch.from_numpy(np.asarray(scan.diffraction[groups[7:8]])))
+        places = torch.from_numpy(scan.positions_px[groups[7:8]])
+        agreed = merge_groups(found, (places - places.mean(dim=1, keepdim=True)).float(), task_on_groups.network.support())
+    np.testing.assert_allclose(made.patches[7], agreed[0, 0].numpy(), atol=1e-4)
+    assert np.abs(made.patches[7] - found[0, 0].numpy()).max() > 1e-3
 
 
 def test_groups_at_inference_are_drawn_by_the_seed(task_on_groups: PtychographyTask, scan: RawNPZData) -> None:

@@ -16,7 +16,7 @@ from photic.apps.ptycho.patterns import mean_energy, scaled_to
 from photic.apps.ptycho.raw import RawNPZData
 from photic.apps.ptycho.reconstruction import Reconstruction
 from photic.core.errors import ConfigError, DataError
-from photic.functional.patches import Canvas, Stitcher, covering_canvas, extract_patches
+from photic.functional.patches import Canvas, Stitcher, covering_canvas, extract_patches, merge_groups
 from photic.physics.ptychography import amplitudes, exit_waves
 from photic.tasks.ptychography import PtychographyTask
 
@@ -80,9 +80,10 @@ def predict_scan(
     canvas = covering_canvas(torch.from_numpy(positions), size_px)
     stitcher = Stitcher(canvas, device=device) if stitching else None
     kept = np.empty((len(positions), size_px, size_px), np.complex64) if patches or not stitching else None
-    for rows, measured in _batches(scan, groups, batch_size, device):
+    for members, measured in _batches(scan, groups, batch_size, device):
+        rows = members[:, 0]
         with torch.inference_mode():
-            found: Tensor = task.deployable()(measured)[:, 0]
+            found = _seed_patches(task, measured, positions[members])
             if stitcher is not None:
                 stitcher.add(found, torch.from_numpy(positions[rows]).to(device), weights)
         if kept is not None:
@@ -176,7 +177,8 @@ def residuals(
     difference, total = np.zeros(scan.num_patterns), np.zeros(scan.num_patterns)
     everything = np.arange(scan.num_patterns)[:, None]
     positions = scan.positions_px if positions_px is None else positions_px
-    for rows, measured in _batches(scan, everything, batch_size, device):
+    for members, measured in _batches(scan, everything, batch_size, device):
+        rows = members[:, 0]
         with torch.inference_mode():
             local = canvas.local(torch.from_numpy(positions[rows]).to(device))
             patches = extract_patches(object_, local, scan.size_px)[:, None]
@@ -194,10 +196,27 @@ def with_r_amp(reconstruction: Reconstruction, scan: RawNPZData, **options: Any)
     return dataclasses.replace(reconstruction, r_amp=r_amp_of(reconstruction, scan, **options))
 
 
+def _seed_patches(task: PtychographyTask, measured: Tensor, places: NDArray[np.float64]) -> Tensor:
+    """Return the patch ``(B, N, N)`` of each group's first pattern.
+
+    Training judges a group's patches only after they were made to agree where they overlap: one alone is hardly constrained.
+
+    Args:
+        task: the trained network.
+        measured: amplitudes ``(B, C, N, N)``.
+        places: positions ``(B, C, 2)``.
+    """
+    patches: Tensor = task.deployable()(measured)
+    if patches.shape[1] > 1:
+        offsets = torch.from_numpy(places - places.mean(axis=1, keepdims=True)).to(patches.device, patches.real.dtype)
+        patches = merge_groups(patches, offsets, task.network.support())
+    return patches[:, 0]
+
+
 def _batches(
     scan: RawNPZData, groups: NDArray[np.int64], batch_size: int, device: torch.device | str
 ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
-    """Yield the first row of each group, and the amplitudes ``(B, C, N, N)`` of all its rows."""
+    """Yield the rows of groups ``(B, C)``, and their amplitudes ``(B, C, N, N)``."""
     for start in range(0, len(groups), batch_size):
         chosen = groups[start : start + batch_size]
-        yield chosen[:, 0], torch.from_numpy(np.asarray(scan.diffraction[chosen])).to(device)
+        yield chosen, torch.from_numpy(np.asarray(scan.diffraction[chosen])).to(device)
