@@ -295,7 +295,7 @@ def test_object_and_probe_of_a_file(folder):
 
 def test_what_a_detector_and_a_stage_do(folder, capsys):
     raw = simulate(
-        folder, "--object star --object-size 64 --size 32 --beam-stop 3 --dead-pixels 0.05 --position-error 1 --background 0.1 --compress"
+        folder, "--object star --object-size 64 --size 32 --beam-stop 3 --dead-pixels 0.05 --position-error 1 --background 0.1 --compressed"
     )
     assert not raw.mask[16, 16]
     assert np.abs(raw.positions_px - true_positions_px(raw)).max() > 0.5

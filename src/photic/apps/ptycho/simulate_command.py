@@ -86,7 +86,7 @@ def main(arguments: Sequence[str]) -> int:
         pictures = {name: options.preview / f"{name}.png" for name in PICTURES}
     refuse_existing([options.output, *pictures.values()], force=options.force)
     scan, notes = _simulate(options, shlex.join(["photic", "simulate", *words]))
-    save_raw_npz(options.output, scan, compressed=options.compress, force=options.force)
+    save_raw_npz(options.output, scan, compressed=options.compressed, force=options.force)
     _say(options, scan, notes)
     if pictures:
         from photic.apps.ptycho.scan_preview import write_preview
@@ -134,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=0, help="same seed, same scan (default: 0)")
     add = parser.add_argument_group("output").add_argument
     add("-o", "--output", type=Path, required=True, metavar="SCAN.npz", help="file to write")
-    add("--compress", action="store_true", help="smaller file, which cannot be read piece by piece")
+    add("--compressed", action="store_true", help="smaller file, which cannot be read piece by piece")
     add("--preview", type=Path, metavar="DIR", help="also write pictures of object, probe, positions and mean pattern")
     add("--force", action="store_true", help="replace files that are there")
     return parser
