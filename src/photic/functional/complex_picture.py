@@ -7,13 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 
 GAP_PX = 2
+WHOLE_CIRCLE_RAD = 2.5
+"""Phases that reach so far are shown in cyclic colours."""
 
 
 def complex_panels(fields: np.ndarray, patterns: Sequence[np.ndarray]) -> np.ndarray:
     """Return a picture with a column for each field: amplitude, phase, and below them its patterns.
 
     Args:
-        fields: complex ``(K, N, N)``. Amplitudes share one scale, from 0 to their largest; phases run once around the colour wheel.
+        fields: complex ``(K, N, N)``. Amplitudes share one scale, from 0 to their largest. Phases share one, too, symmetric around 0, which nearly
+            all of them lie in; where they come near pi it is the whole circle, in colours that close.
         patterns: real ``(K, N, N)`` each, for example modelled and measured amplitudes; all share one scale, as square roots.
 
     Returns:
@@ -28,9 +31,13 @@ def complex_panels(fields: np.ndarray, patterns: Sequence[np.ndarray]) -> np.nda
 
     amplitude = np.abs(fields)
     brightest = max([float(part.max()) for part in patterns] + [np.finfo(np.float32).tiny])
+    phase = np.angle(fields)
+    reach = float(np.quantile(np.abs(phase), 0.99))
+    circle = reach > WHOLE_CIRCLE_RAD
+    reach = np.pi if circle else max(reach, np.finfo(np.float32).tiny)
     rows = [
         colormaps["gray"](amplitude / max(float(amplitude.max()), np.finfo(np.float32).tiny)),
-        colormaps["twilight"](np.angle(fields) / (2 * np.pi) + 0.5),
+        colormaps["twilight" if circle else "viridis"](np.clip(phase / (2 * reach) + 0.5, 0, 1)),
         *(colormaps["inferno"](np.sqrt(np.clip(part, 0, None) / brightest)) for part in patterns),
     ]
     lines = [_joined([(panel[..., :3] * 255).round().astype(np.uint8) for panel in row], axis=1) for row in rows]

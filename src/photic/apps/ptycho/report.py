@@ -199,7 +199,7 @@ class _Report:
             return
         section = made.section(
             "Previews",
-            "Six validation patterns in columns. From the top: amplitude of the predicted patch, its phase (once round the colour wheel), "
+            "Six validation patterns in columns. From the top: amplitude of the predicted patch, its phase, "
             "the pattern it would diffract, the pattern that was measured. Outside the probe's light a patch means nothing.",
         )
         chosen = [files[0], files[-1]] if len(files) > 1 else files
