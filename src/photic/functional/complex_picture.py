@@ -15,8 +15,8 @@ def complex_panels(fields: np.ndarray, patterns: Sequence[np.ndarray]) -> np.nda
     """Return a picture with a column for each field: amplitude, phase, and below them its patterns.
 
     Args:
-        fields: complex ``(K, N, N)``. Amplitudes share one scale, from 0 to their largest. Phases share one, too, symmetric around 0, which nearly
-            all of them lie in; where they come near pi it is the whole circle, in colours that close.
+        fields: complex ``(K, N, N)``. Amplitudes share one scale, from 0 to their largest. Phases share one, too, symmetric around 0,
+            which nearly all of them lie in; where they come near pi it is the whole circle, in colours that close.
         patterns: real ``(K, N, N)`` each, for example modelled and measured amplitudes; all share one scale, as square roots.
 
     Returns:
@@ -34,7 +34,7 @@ def complex_panels(fields: np.ndarray, patterns: Sequence[np.ndarray]) -> np.nda
     phase = np.angle(fields)
     reach = float(np.quantile(np.abs(phase), 0.99))
     circle = reach > WHOLE_CIRCLE_RAD
-    reach = np.pi if circle else max(reach, np.finfo(np.float32).tiny)
+    reach = np.pi if circle else max(reach, 1e-6)
     rows = [
         colormaps["gray"](amplitude / max(float(amplitude.max()), np.finfo(np.float32).tiny)),
         colormaps["twilight" if circle else "viridis"](np.clip(phase / (2 * reach) + 0.5, 0, 1)),
