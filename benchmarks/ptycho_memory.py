@@ -91,9 +91,8 @@ def measure(job: str, path: Path, folder: Path) -> dict[str, float]:
 
     torch.set_num_threads(2)
     import photic
-    from photic.apps.ptycho.inference import predict_scan
+    from photic.apps.ptycho.inference import network_of, predict_scan
     from photic.apps.ptycho.opening import open_scans
-    from photic.apps.ptycho.predict import network_of
     from photic.inference.predictor import load
 
     watch = Watch()

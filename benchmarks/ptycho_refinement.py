@@ -17,11 +17,12 @@ from pathlib import Path
 
 import photic
 from photic.apps.ptycho.evaluation import compare_objects
-from photic.apps.ptycho.inference import predict_scan
+from photic.apps.ptycho.inference import load_network, network_of, predict_scan
 from photic.apps.ptycho.opening import open_scans
-from photic.apps.ptycho.predict import load_network, network_of
+from photic.apps.ptycho.reconstruct import reconstruct
 from photic.apps.ptycho.reconstruction import Reconstruction
-from photic.apps.ptycho.refinement import iterate, refine
+from photic.apps.ptycho.refinement import refine
+from photic.apps.ptycho.solver_options import SolverConfig
 
 TOLERANCE = 0.002
 Row = tuple[float, float, float, float]
@@ -67,7 +68,7 @@ def main() -> None:
     flat: dict[int, Row] = {}
     learned: dict[int, Row] = {0: quality(start, truth)}
     for number in map(int, options.iterations.split(",")):
-        flat[number] = quality(iterate(scan, number), truth)
+        flat[number] = quality(reconstruct(scan, SolverConfig(iterations=number, refine_probe=False), device="cpu"), truth)
         learned[number] = quality(refine(start, scan, number), truth)
         print(f"{number:>10}   {shown(flat[number]):<30}   {shown(learned[number])}", flush=True)
     best = max(flat.values(), key=lambda row: row[0] + row[1])

@@ -20,6 +20,7 @@ from photic.data.images import read_image, resize_picture, to_measurement
 from photic.inference.activation import activation_maps
 from photic.inference.bundle import build_task, task_of_bundle
 from photic.inference.description import SUFFIXES, check_bundle, image_size, is_bundle
+from photic.inference.devices import usable_device
 from photic.tasks.base import Task
 from photic.tasks.classification import MultilabelClassification
 from photic.tracking.run import Run
@@ -135,7 +136,7 @@ def load_file(source: Path, device: str = "auto") -> LoadedModel:
     Raises:
         CheckpointError: as :func:`load`.
     """
-    chosen = _device(device)
+    chosen = usable_device(device)
     checkpoint = read_checkpoint(source, with_state=False)
     description = checkpoint.description
     if "config" not in description:
@@ -185,17 +186,6 @@ def _best(run: Run) -> Path:
         if run.checkpoint(name).is_file():
             return run.checkpoint(name)
     raise CheckpointError(f"{run.path}: no checkpoint yet; training has not reached its first validation")
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"device '{name}' is not available here ({error}); use auto or cpu") from error
-    return device
 
 
 def _picture(item: Any) -> Picture:

@@ -16,8 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from photic.core.errors import ConfigError, DataError
 from photic.core.files import atomic_path
@@ -26,6 +24,7 @@ from photic.inference.activation import Picture
 from photic.inference.outputs import Prediction, PredictionFormat, draw_maps, map_names, prediction_format
 from photic.inference.predictor import LoadedModel, load
 from photic.tasks.classification import MultilabelClassification
+from photic.workflows.progress import counting
 
 _PATIENCE = 8  # batches' worth of later pictures that a half-filled batch waits for its like
 
@@ -116,12 +115,12 @@ def predict(
     with (
         _writing(output) as temporary,
         open(temporary, "w", encoding="utf-8", newline="") as handle,
-        _progress(len(files), quiet) as advance,
+        counting("Predicting", len(files), "pictures", quiet=quiet) as advance,
     ):
         handle.write(writer.header())
         for text in job.texts(files, batch_size, workers):
             handle.write(text)
-            advance()
+            advance(1)
     return PredictResult(len(files) - len(job.skipped), job.skipped, output, folder, job.num_maps)
 
 
@@ -286,20 +285,3 @@ def _writing(path: Path) -> Iterator[Path]:
             yield temporary
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written: {error.strerror or error}; nothing was changed there") from error
-
-
-@contextmanager
-def _progress(total: int, quiet: bool) -> Iterator[Callable[[], None]]:
-    """Show a bar with the time left on standard error; give a function that counts one picture."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("pictures"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), disable=quiet) as bar:
-        task = bar.add_task("Predicting", total=total)
-        yield lambda: bar.advance(task)

@@ -11,8 +11,7 @@ import torch
 
 from photic.apps.ptycho import Reconstruction
 from photic.apps.ptycho.grouping import group_indices
-from photic.apps.ptycho.inference import predict_scan, probe_for, r_amp_of, residuals, with_r_amp
-from photic.apps.ptycho.predict import network_of
+from photic.apps.ptycho.inference import network_of, predict_scan, probe_for, r_amp_of, residuals, with_r_amp
 from photic.apps.ptycho.raw import RawNPZData
 from photic.apps.ptycho.simulate import generated_scan
 from photic.core.errors import ConfigError, DataError

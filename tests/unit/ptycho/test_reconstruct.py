@@ -143,7 +143,7 @@ def test_results_are_not_replaced_unless_forced(file, tmp_path, capsys):
         (["{file}", "-o", "{out}", "--iterations", "0"], r"reconstruct\.iterations: expected a value >= 1, got 0"),
         (["{file}", "-o", "{out}", "--batch-size", "0"], r"reconstruct\.batch_size: expected a value >= 1"),
         (["{file}", "-o", "{out}", "--modes", "2", "--fix-probe"], "further modes have to be found"),
-        (["{file}", "-o", "{out}", "--device", "abacus"], "device 'abacus': cannot be used here"),
+        (["{file}", "-o", "{out}", "--device", "abacus"], "device 'abacus' is not available here"),
         (["{file}", "-o", "{out}", "--start", "{file}"], "expected"),
         (["{text}", "-o", "{out}"], "no reader|is no|cannot be read|unknown"),
         (["{small}", "-o", "{out}"], r"probeGuess.*\(16, 16\)"),

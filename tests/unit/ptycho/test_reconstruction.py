@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from photic.apps.ptycho.coverage import bounding_box, largest_rectangle, typical_coverage, well_covered
-from photic.apps.ptycho.reconstruction import Reconstruction, write_outputs
+from photic.apps.ptycho.reconstruction import Reconstruction, refuse_outputs, write_outputs
 from photic.core.errors import ConfigError, DataError, StorageError
 
 rng = np.random.default_rng(0)
@@ -297,3 +297,15 @@ def test_outputs_do_not_go_into_a_file(tmp_path):
     (tmp_path / "out").touch()
     with pytest.raises(ConfigError, match="expected a folder"):
         write_outputs(example(), tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["object.npz", "object.h5", "phase.png", "convergence.png"])
+def test_a_folder_that_could_not_be_written_is_refused_before_anything_is_computed(name, tmp_path):
+    refuse_outputs(tmp_path / "new", force=False)
+    refuse_outputs(tmp_path, force=False)
+    (tmp_path / name).write_text("somebody's")
+    with pytest.raises(ConfigError, match="is there already"):
+        refuse_outputs(tmp_path, force=False)
+    refuse_outputs(tmp_path, force=True)
+    with pytest.raises(ConfigError, match="expected a folder, found a file"):
+        refuse_outputs(tmp_path / name, force=True)

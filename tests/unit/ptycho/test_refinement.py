@@ -9,14 +9,20 @@ import numpy as np
 import pytest
 
 from photic.apps.ptycho import Reconstruction
-from photic.apps.ptycho.inference import predict_scan, r_amp_of
-from photic.apps.ptycho.predict import network_of
+from photic.apps.ptycho.inference import network_of, predict_scan, r_amp_of
 from photic.apps.ptycho.raw import RawNPZData
-from photic.apps.ptycho.refinement import iterate, refine
+from photic.apps.ptycho.reconstruct import reconstruct
+from photic.apps.ptycho.refinement import refine
 from photic.apps.ptycho.simulate import generated_scan
+from photic.apps.ptycho.solver_options import SolverConfig
 from photic.core.errors import ConfigError
 
 N = 16
+
+
+def iterate(scan: RawNPZData, iterations: int, **options: Any) -> Reconstruction:
+    """Reconstruct from a flat object, with the probe as it is."""
+    return reconstruct(scan, SolverConfig(iterations=iterations, **{"refine_probe": False, **options}), device="cpu")
 
 
 @pytest.fixture(scope="module")

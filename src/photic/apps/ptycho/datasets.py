@@ -155,7 +155,6 @@ class GroupedScanConfig(DataConfig):
             "refined_probe": self.probe_iterations > 0,
             "scaled_probe": self.probe_scale == "measured",
             "scans": [Path(scan.source).name if scan.source else self.registry_name for scan in files],
-            "pixel_size_m": files[0].physics_parameters.get("pixel_size_m"),
         }
         fingerprint = _fingerprint(files, energies)
         return PreparedData(splits=splits, names=names, extras=extras, fingerprint=fingerprint, notes=self._notes(files, energies))
@@ -199,8 +198,10 @@ class GroupedScanConfig(DataConfig):
         self, probes: NDArray[np.complex64], probe_of_file: NDArray[np.int64], training: Scans, rows: NDArray[np.int64], seed: int
     ) -> NDArray[np.complex64]:
         """Return the probes after iterations of the solver on the training rows of the scans that have them."""
-        from photic.apps.ptycho.refinement import iterate
+        from photic.apps.ptycho.reconstruct import reconstruct
+        from photic.apps.ptycho.solver_options import SolverConfig
 
+        config = SolverConfig(iterations=self.probe_iterations, refine_probe=True, seed=seed)
         refined = probes.copy()
         starts = np.concatenate([[0], np.cumsum([scan.num_patterns for scan in training.scans])])
         for number, probe in enumerate(probes):
@@ -211,7 +212,7 @@ class GroupedScanConfig(DataConfig):
             file = max(files, key=lambda i: training.scans[i].num_patterns)
             own = rows[(rows >= starts[file]) & (rows < starts[file + 1])] - starts[file]
             scan = dataclasses.replace(training.scans[file].take(own), probeGuess=probe)
-            found = iterate(scan, self.probe_iterations, refine_probe=True, seed=seed).probe
+            found = reconstruct(scan, config, device="cpu").probe
             assert found is not None
             # The solver gives a probe the energy of the patterns; what the data set was told about its energy holds on.
             refined[number] = found * np.linalg.norm(probe) / np.linalg.norm(found)

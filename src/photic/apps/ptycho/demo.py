@@ -15,12 +15,13 @@ from rich.progress import track
 
 from photic.apps.ptycho import figures
 from photic.apps.ptycho.evaluation import Comparison, compare_objects
-from photic.apps.ptycho.inference import predict_scan
-from photic.apps.ptycho.predict import load_network, network_of
+from photic.apps.ptycho.inference import load_network, network_of, predict_scan
 from photic.apps.ptycho.raw import RawNPZData, load_raw_npz, save_raw_npz
+from photic.apps.ptycho.reconstruct import reconstruct
 from photic.apps.ptycho.reconstruction import Reconstruction, write_outputs
-from photic.apps.ptycho.refinement import iterate, refine
+from photic.apps.ptycho.refinement import refine
 from photic.apps.ptycho.simulate import generated_scan
+from photic.apps.ptycho.solver_options import SolverConfig
 from photic.core.program import program
 from photic.functional.palette import BLUE, VERMILION
 from photic.report import page, runs
@@ -154,7 +155,7 @@ def _reconstruct(model: Path, scan: RawNPZData, sizes: Sizes, console: Console) 
     refined, alone = [], []
     for count in track(counts, description="iterations, with and without the network", console=console):
         refined.append(judged(f"network + {count}", refine(network, scan, count)))
-        alone.append(judged(f"{count} iterations", iterate(scan, count)))
+        alone.append(judged(f"{count} iterations", reconstruct(scan, SolverConfig(iterations=count, refine_probe=False), device="cpu")))
     few, many = counts.index(sizes.few), counts.index(sizes.many)
     results = {"network": judged("network", network), "refined": refined[few], "same": alone[few], "baseline": alone[many]}
     return results, _Curve(counts, tuple(refined), tuple(alone))

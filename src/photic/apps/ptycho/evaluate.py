@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photic.apps.ptycho.evaluation import Comparison, compare_objects
-from photic.apps.ptycho.inference import predict_scan, residuals
+from photic.apps.ptycho.inference import load_network, name_of, network_of, predict_scan, residuals
 from photic.apps.ptycho.opening import open_scans
 from photic.apps.ptycho.patterns import Domain
-from photic.apps.ptycho.predict import load_network, name_of, network_of, progress
 from photic.apps.ptycho.raw import RawNPZData
 from photic.apps.ptycho.reconstruction import Reconstruction, write_outputs
 from photic.core.errors import ConfigError, DataError
@@ -24,6 +23,7 @@ from photic.core.files import write_json
 from photic.core.seeding import numpy_generator
 from photic.inference.predictor import LoadedModel
 from photic.tracking.run import Run
+from photic.workflows.progress import counting
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -90,7 +90,7 @@ def main(arguments: list[str]) -> int:
         if not Path(options.run).is_dir():
             raise ConfigError(f"{options.run}: is a file; say with -o where the evaluation goes")
         folder = Run.open(options.run).path / "evaluations" / "+".join(Path(file).stem for file in files)
-    with progress("evaluating", 2 * scan.num_patterns, "patterns", options.quiet) as advance:
+    with counting("evaluating", 2 * scan.num_patterns, "patterns", quiet=options.quiet) as advance:
         found = evaluate_scan(model, scan, reference=_reference(options.reference, scan), seed=options.seed, advance=advance)
     written = write(found, folder)
     if options.output is None:

@@ -46,9 +46,6 @@ from photic.core.errors import DataError
 from photic.functional.frc import RingCorrelation
 from photic.functional.palette import VERMILION
 
-PICTURES = ("amplitude", "phase", "coverage", "positions", "probe", "convergence")
-"""Names of the pictures of one reconstruction."""
-
 _DPI = 200
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +18,7 @@ from photic.apps.ptycho.raw import RawNPZData
 from photic.apps.ptycho.reconstruction import Reconstruction
 from photic.core.errors import ConfigError, DataError
 from photic.functional.patches import Canvas, Stitcher, covering_canvas, extract_patches, merge_groups
+from photic.inference.predictor import LoadedModel, load
 from photic.physics.ptychography import amplitudes, exit_waves
 from photic.tasks.ptychography import PtychographyTask
 
@@ -105,6 +107,34 @@ def predict_scan(
     if stitcher is None or not measure:
         return made
     return with_r_amp(made, scan, batch_size=batch_size, device=device)
+
+
+def load_network(path: Path | str, device: str = "auto") -> LoadedModel:
+    """Load a bundle, a run or a checkpoint that must hold a network for ptychography.
+
+    Raises:
+        ConfigError: it holds another kind of network.
+        CheckpointError: missing, damaged, altered, or of a newer format.
+    """
+    model = load(path, device)
+    network_of(model)
+    return model
+
+
+def network_of(model: LoadedModel) -> PtychographyTask:
+    """Return the task of a loaded model.
+
+    Raises:
+        ConfigError: it is of another kind.
+    """
+    if not isinstance(model.task, PtychographyTask):
+        raise ConfigError(f"{model.source}: a model for {type(model.task).__name__}, not for ptychography")
+    return model.task
+
+
+def name_of(model: LoadedModel) -> str:
+    """Return the registry name of a loaded model's network."""
+    return str(model.config["model"]["name"])
 
 
 def probe_for(task: PtychographyTask, scan: RawNPZData, choice: ProbeChoice = "auto") -> NDArray[np.complex64]:

@@ -10,11 +10,12 @@ from typing import Annotated, Any, Literal, Protocol, Self
 
 from torch import nn
 
-from photic.apps.ptycho.inference import predict_scan
+from photic.apps.ptycho.inference import load_network, network_of, predict_scan
 from photic.apps.ptycho.opening import open_scans
-from photic.apps.ptycho.predict import load_network, network_of
 from photic.apps.ptycho.raw import RawNPZData, Scans, save_raw_npz
+from photic.apps.ptycho.reconstruct import reconstruct
 from photic.apps.ptycho.reconstruction import Reconstruction
+from photic.apps.ptycho.solver_options import SolverConfig
 from photic.core.errors import ConfigError, DataError, nearest
 from photic.core.files import atomic_path
 from photic.core.registry import models
@@ -242,9 +243,7 @@ class PtychoModel:
         if self.model_config is None:
             if not refine:
                 raise ConfigError("architecture 'none' is the iterative solver: give a number of iterations, infer(data, refine=50)")
-            from photic.apps.ptycho.refinement import iterate
-
-            return iterate(scan, refine, **options)
+            return reconstruct(scan, SolverConfig(iterations=refine, **options), device="cpu")
         loaded = self._trained()
         made = predict_scan(
             network_of(loaded),

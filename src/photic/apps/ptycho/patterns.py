@@ -165,7 +165,6 @@ class MeasuredPatterns(Patterns):
         self.shape = (store.shape[self._axis], size, size)
         self.domain = domain
         self.where = where
-        self.stored_dtype = store.dtype
         self._store = store
         self._mask = None if mask is None or bool(mask.all()) else mask
 

@@ -5,21 +5,16 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-from photic.apps.ptycho.inference import Advance, predict_scan
+from photic.apps.ptycho.inference import load_network, name_of, network_of, predict_scan
 from photic.apps.ptycho.opening import open_scans
 from photic.apps.ptycho.raw import RawNPZData
-from photic.apps.ptycho.reconstruction import Reconstruction, write_outputs
+from photic.apps.ptycho.reconstruction import Reconstruction, refuse_outputs, write_outputs
 from photic.apps.ptycho.refinement import refine
-from photic.core.errors import ConfigError
-from photic.inference.predictor import LoadedModel, load
-from photic.tasks.ptychography import PtychographyTask
+from photic.core.arguments import whole_number
+from photic.inference.predictor import LoadedModel
+from photic.workflows.progress import counting
 
 _EXAMPLES = """examples:
   photic predict RUN scan.npz -o out/                      # object.npz, object.h5, amplitude, phase, coverage, positions
@@ -35,9 +30,9 @@ def main(arguments: list[str]) -> int:
     model = load_network(options.model, options.device)
     scan = open_scans(options.scans, domain=options.domain, mask=options.mask).as_one()
     folder: Path = options.output
-    _refuse(folder, options.force)
+    refuse_outputs(folder, force=options.force)
     started = time.perf_counter()
-    with progress("predicting", scan.num_patterns, "patterns", options.quiet) as advance:
+    with counting("predicting", scan.num_patterns, "patterns", quiet=options.quiet) as advance:
         made = predict_scan(
             network_of(model),
             scan,
@@ -62,7 +57,7 @@ def main(arguments: list[str]) -> int:
 
 def refined(made: Reconstruction, scan: RawNPZData, model: LoadedModel, options: argparse.Namespace) -> Reconstruction:
     """Go on with iterations from a network's object, with a progress bar."""
-    with progress("refining", options.refine, "iterations", options.quiet) as advance:
+    with counting("refining", options.refine, "iterations", quiet=options.quiet) as advance:
         return refine(
             made,
             scan,
@@ -72,57 +67,6 @@ def refined(made: Reconstruction, scan: RawNPZData, model: LoadedModel, options:
             device=model.device,
             advance=advance,
         )
-
-
-def load_network(path: Path | str, device: str = "auto") -> LoadedModel:
-    """Load a bundle, a run or a checkpoint that must hold a network for ptychography.
-
-    Raises:
-        ConfigError: it holds another kind of network.
-        CheckpointError: missing, damaged, altered, or of a newer format.
-    """
-    model = load(path, device)
-    network_of(model)
-    return model
-
-
-def network_of(model: LoadedModel) -> PtychographyTask:
-    """Return the task of a loaded model.
-
-    Raises:
-        ConfigError: it is of another kind.
-    """
-    if not isinstance(model.task, PtychographyTask):
-        raise ConfigError(f"{model.source}: a model for {type(model.task).__name__}, not for ptychography")
-    return model.task
-
-
-def name_of(model: LoadedModel) -> str:
-    """Return the registry name of a loaded model's network."""
-    return str(model.config["model"]["name"])
-
-
-@contextmanager
-def progress(title: str, total: int, what: str, quiet: bool = False) -> Iterator[Advance]:
-    """Show a bar with the time left on standard error; give a function that counts."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn(what),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), disable=quiet) as bar:
-        task = bar.add_task(title, total=total)
-        yield lambda count: bar.advance(task, count)
-
-
-def _refuse(folder: Path, force: bool) -> None:
-    """Refuse a folder that holds results already, before anything is computed."""
-    if (folder / "object.npz").exists() and not force:
-        raise ConfigError(f"{folder}: holds a reconstruction already; give another folder, or --force to replace it")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -136,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("scans", nargs="+", type=Path, metavar="SCAN", help="file with a scan; several files are one scan")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write to")
     parser.add_argument(
-        "--refine", type=_count, default=0, metavar="N", help="iterations through the forward model afterwards (default: 0)"
+        "--refine", type=whole_number(), default=0, metavar="N", help="iterations through the forward model afterwards (default: 0)"
     )
     parser.add_argument("--refine-probe", action="store_true", help="refine the probe, too")
     parser.add_argument("--refine-positions", action="store_true", help="refine the positions, too")
@@ -145,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--patches", action="store_true", help="also write the patch of every position")
     scan_options(parser)
-    parser.add_argument("--batch-size", type=_positive, default=32, metavar="N", help="patterns at a time (default: 32)")
+    parser.add_argument("--batch-size", type=whole_number(1), default=32, metavar="N", help="patterns at a time (default: 32)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
     parser.add_argument("--force", action="store_true", help="replace what is in the folder")
     parser.add_argument("--quiet", action="store_true", help="no progress display")
@@ -156,16 +100,6 @@ def scan_options(parser: argparse.ArgumentParser) -> None:
     """Add what says how a scan is to be read."""
     parser.add_argument("--domain", choices=("amplitude", "counts"), help="what the patterns are (default: what the format says)")
     parser.add_argument("--mask", type=Path, metavar="FILE", help="valid detector pixels: picture or .npy, non-zero where they count")
-
-
-def _positive(text: str) -> int:
-    return _count(text, 1)
-
-
-def _count(text: str, least: int = 0) -> int:
-    if not text.isdigit() or int(text) < least:
-        raise argparse.ArgumentTypeError(f"expected a whole number from {least}, got '{text}'")
-    return int(text)
 
 
 def _number(value: float | None) -> str:

@@ -17,11 +17,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from photic.apps.ptycho.opening import open_scans
 from photic.apps.ptycho.raw import RawNPZData, Scans
-from photic.apps.ptycho.reconstruction import Reconstruction, write_outputs
+from photic.apps.ptycho.reconstruction import Reconstruction, refuse_outputs, write_outputs
 from photic.apps.ptycho.reconstruction_files import refuse_existing
 from photic.apps.ptycho.solver import Step, solve
 from photic.apps.ptycho.solver_options import SolverConfig
-from photic.core.errors import ConfigError, DataError
+from photic.core.arguments import whole_number
+from photic.core.errors import DataError
+from photic.inference.devices import usable_device
 
 _EXAMPLES = """examples:
   photic reconstruct scan.npz -o out/                                # object.npz, object.h5, pictures
@@ -116,22 +118,6 @@ def joined(scans: Scans) -> RawNPZData:
     return scans.as_one()
 
 
-def usable_device(name: str) -> torch.device:
-    """Return a device by name; ``auto`` is a GPU if there is one.
-
-    Raises:
-        ConfigError: there is no such device.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ConfigError(f"device '{name}': cannot be used here ({str(error).splitlines()[0]}); use cpu or auto") from error
-    return device
-
-
 def cpu_seconds() -> float:
     """Return the CPU time of this process since it began, user and system."""
     times = os.times()
@@ -144,7 +130,8 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_intermixed_args(arguments)
     folder: Path = options.output
     preview = folder / "preview.png"
-    refuse_existing([folder / "object.npz", folder / "object.h5", *([preview] if options.preview_every else [])], force=options.force)
+    refuse_outputs(folder, force=options.force)
+    refuse_existing([preview] if options.preview_every else [], force=options.force)
     config = _config(options)
     _limit_threads(options.threads)
     start = None if options.start is None else Reconstruction.load(options.start)
@@ -236,17 +223,16 @@ def _parser() -> argparse.ArgumentParser:
     add("--start", type=Path, metavar="FILE", help="object.npz or .h5 of a reconstruction to go on from, with its probe")
     add("--seed", type=int, metavar="N", help="of the order of patterns (default: 0)")
     add("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
-    add("--threads", type=_positive, metavar="N", help="CPU threads (default: OMP_NUM_THREADS, else 1; more help with large patterns only)")
+    add(
+        "--threads",
+        type=whole_number(1),
+        metavar="N",
+        help="CPU threads (default: OMP_NUM_THREADS, else 1; more help with large patterns only)",
+    )
     add = parser.add_argument_group("input and output").add_argument
     add("--domain", choices=("amplitude", "counts"), help="what the patterns are (default: what the format says)")
     add("--mask", type=Path, metavar="FILE", help="valid detector pixels: picture or .npy, non-zero where they count")
-    add("--preview-every", type=_positive, metavar="N", help="draw DIR/preview.png after every N iterations")
+    add("--preview-every", type=whole_number(1), metavar="N", help="draw DIR/preview.png after every N iterations")
     add("--force", action="store_true", help="replace what is in the folder")
     add("--quiet", action="store_true", help="no progress display")
     return parser
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got '{text}'")
-    return int(text)

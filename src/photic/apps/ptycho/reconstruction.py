@@ -19,6 +19,8 @@ from photic.core.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+PICTURES = ("amplitude", "phase", "coverage", "positions", "probe", "convergence")
+"""Names of the pictures that :func:`write_outputs` may write, without their ending."""
 _FACTS = ("r_amp", "pixel_size_m", "method", "source", "metadata")
 
 
@@ -196,6 +198,20 @@ class Reconstruction:
             raise DataError(f"{path}: {error}") from error
 
 
+def refuse_outputs(folder: Path | str, *, force: bool) -> None:
+    """Refuse a folder that :func:`write_outputs` would refuse, before anything is computed for it.
+
+    Raises:
+        ConfigError: it is a file, or one of the files to write is there already and is not forced.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder}: expected a folder, found a file")
+    refuse_existing(
+        [*(folder / f"object.{ending}" for ending in ("npz", "h5")), *(folder / f"{name}.png" for name in PICTURES)], force=force
+    )
+
+
 def write_outputs(reconstruction: Reconstruction, folder: Path | str, *, force: bool = False) -> dict[str, Path]:
     """Write a reconstruction and its pictures into a folder.
 
@@ -218,12 +234,10 @@ def write_outputs(reconstruction: Reconstruction, folder: Path | str, *, force: 
     from photic.apps.ptycho import figures  # matplotlib is slow to import
 
     folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"{folder}: expected a folder, found a file")
     makers = pictures_of(reconstruction)
     files = {"npz": folder / "object.npz", "h5": folder / "object.h5"}
-    pictures = {name: folder / f"{name}.png" for name in figures.PICTURES}
-    refuse_existing([*files.values(), *pictures.values()], force=force)
+    pictures = {name: folder / f"{name}.png" for name in PICTURES}
+    refuse_outputs(folder, force=force)
     for path in files.values():
         reconstruction.save(path, force=force)
     for name, path in pictures.items():
@@ -236,7 +250,7 @@ def write_outputs(reconstruction: Reconstruction, folder: Path | str, *, force: 
 
 
 def pictures_of(made: Reconstruction) -> dict[str, Callable[[], Figure]]:
-    """Return what draws each picture of :data:`photic.apps.ptycho.figures.PICTURES` that there is data for, by name.
+    """Return what draws each picture of :data:`PICTURES` that there is data for, by name.
 
     Object and coverage are cut to the well-covered area with a little around it.
     """

@@ -1,4 +1,4 @@
-"""Iterations through the forward model, from a network's object on or from a flat one."""
+"""Iterations through the forward model, from a network's object on."""
 
 from __future__ import annotations
 
@@ -45,29 +45,9 @@ def refine(
         The refined reconstruction on the solver's canvas, with patches of it if ``made`` has patches; ``history`` is R_amp of each
         iteration.
     """
-    config = _config(iterations, refine_probe, refine_positions, seed, options)
+    config = SolverConfig(iterations=iterations, refine_probe=refine_probe, refine_positions=refine_positions, seed=seed, **options)
     found = reconstruct(scan, config, start=made, device=str(device), progress=lambda step: advance(1))
     patches = None
     if made.patches is not None:
         patches = bilinear_patches(found.stitched(), found.positions_px - np.array(found.origin_px), scan.size_px)
     return dataclasses.replace(found, patches=patches, metadata={**made.metadata, **found.metadata})
-
-
-def iterate(
-    scan: RawNPZData,
-    iterations: int,
-    *,
-    refine_probe: bool = False,
-    refine_positions: bool = False,
-    seed: int = 0,
-    device: torch.device | str = "cpu",
-    advance: Advance = lambda count: None,
-    **options: Any,
-) -> Reconstruction:
-    """Reconstruct a scan with the solver alone, from a flat object; arguments as in :func:`refine`."""
-    config = _config(iterations, refine_probe, refine_positions, seed, options)
-    return reconstruct(scan, config, device=str(device), progress=lambda step: advance(1))
-
-
-def _config(iterations: int, refine_probe: bool, refine_positions: bool, seed: int, options: dict[str, Any]) -> SolverConfig:
-    return SolverConfig(iterations=iterations, refine_probe=refine_probe, refine_positions=refine_positions, seed=seed, **options)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from photic.cli.applications import command_of, sections_of
 from photic.cli.parser import Parser
+from photic.core.arguments import whole_number
 
 EXAMPLES = (
     ("photic predict model.photic strips/ -o predictions.csv", "every picture of a folder, with a bundle"),
@@ -31,8 +31,8 @@ def parser() -> Parser:
     made.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="file to write")
     made.add_argument("--format", default="csv", help="csv, jsonl, or a form of an application, such as kaggle (default: csv)")
     made.add_argument("--maps", type=Path, metavar="DIR", help="also write class-activation maps, laid over the pictures")
-    made.add_argument("--batch-size", type=_positive, default=4, metavar="N", help="pictures at a time (default: 4)")
-    made.add_argument("--workers", type=_count, default=2, metavar="N", help="threads that read pictures ahead (default: 2)")
+    made.add_argument("--batch-size", type=whole_number(1), default=4, metavar="N", help="pictures at a time (default: 4)")
+    made.add_argument("--workers", type=whole_number(), default=2, metavar="N", help="threads that read pictures ahead (default: 2)")
     made.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
     made.add_argument("--force", action="store_true", help="replace an existing output")
     made.add_argument("--quiet", action="store_true", help="no progress display")
@@ -61,13 +61,3 @@ def main(arguments: Sequence[str]) -> int:
     )
     print(result.summary())
     return 1 if result.skipped else 0
-
-
-def _positive(text: str) -> int:
-    return _count(text, 1)
-
-
-def _count(text: str, least: int = 0) -> int:
-    if not text.isdigit() or int(text) < least:
-        raise argparse.ArgumentTypeError(f"expected a whole number from {least}, got '{text}'")
-    return int(text)
