@@ -140,12 +140,13 @@ class Recorder(Callback):
         )
 
     def _preview(self, module: EngineModule) -> None:
+        """Draw the validation just made where its turn has come, and let its tensors go."""
+        draw, module.preview = module.preview, None
         every = module.config.preview_every_validations
         last = module.state.finished is not None
-        if every is None or module.preview is None or (len(module.state.history) % every and not last):
+        if every is None or draw is None or (len(module.state.history) % every and not last):
             return
-        path = self.run.path / "samples" / f"step_{module.state.steps:06d}.png"
-        write_image(path, module.preview())
+        write_image(self.run.path / "samples" / f"step_{module.state.steps:06d}.png", draw())
 
     def close(self) -> None:
         """Close the logs."""

@@ -67,7 +67,7 @@ class EngineModule(lightning.LightningModule):
         self.state = TrainingState()
         self.last_terms: dict[str, float] = {}
         self.preview: Callable[[], np.ndarray] | None = None
-        """Makes a picture of the first batch of the last validation, where the task can."""
+        """Makes a picture of the first batch of a validation, where it is wanted and the task can; it holds that batch until then."""
         self._validation: _Pass | None = None
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -167,7 +167,7 @@ class EngineModule(lightning.LightningModule):
         assert self._validation is not None
         result = self.task.step(batch, "val")
         values = _named(result)
-        if self.preview is None and result.preview is not None:
+        if self.preview is None and self.config.preview_every_validations is not None:
             self.preview = result.preview
         if not _all_finite(values):
             raise TrainingError(_describe(result, values, batch, self.state.batches, "val"))
