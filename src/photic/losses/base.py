@@ -11,9 +11,11 @@ from torch import Tensor, nn
 from photic.core.errors import ConfigError
 from photic.core.schema import Config, Range
 
-ActsOn = Literal["logits", "diffraction", "object", "parts"]
+ActsOn = Literal["logits", "diffraction", "object", "picture", "brightening", "mask", "curves", "parts"]
 """What a loss compares: logits ``(B, C)`` with labels; modelled with measured diffraction amplitudes ``(B, C, N, N)``; complex
-object patches ``(B, C, N, N)``; or, for sums of these, whatever each part says."""
+object patches ``(B, C, N, N)``; pictures ``(B, 3, H, W)`` with true ones; brightened pictures with the dark ones they were made of
+(which stand in the target's place); a blend mask ``(B, 1, H, W)`` or curve maps ``(B, 3 n, H, W)`` alone; or, for sums of these,
+whatever each part says."""
 Compared = tuple[Tensor, Tensor | None, Tensor | None]
 """Prediction, target and mask."""
 
@@ -61,6 +63,8 @@ class BaseLoss(nn.Module):
     """What it compares."""
     needs_target: bool = True
     """Whether it looks at the target; what judges the prediction alone does not."""
+    only_without_target: bool = False
+    """Whether it is a substitute for a target, and leaves samples out that have one."""
 
     def get_params(self) -> dict[str, Any]:
         """Return the settings the loss was made with."""

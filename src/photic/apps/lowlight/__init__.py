@@ -1,0 +1,1 @@
+"""Low-light photographs: training, comparing and using enhancers."""
