@@ -205,7 +205,7 @@ class Strategy:
             indices = splitter.split(labels, self.ratios, groups, classes)
             return Split(indices, splitter.deviation, splitter.notes)
         table = _binary(labels)
-        indices = _random_split(_check_groups(groups, len(table)), _check_ratios(self.ratios), seed)
+        indices = random_split(_check_groups(groups, len(table)), _check_ratios(self.ratios), seed)
         return Split(indices, split_deviation(table, indices, self.ratios), _notes(table, indices, PHASES, classes))
 
 
@@ -237,7 +237,17 @@ def parse_strategy(text: str) -> Strategy:
     return Strategy(text, "stratified" if match[1] == "stratified" else "random", ratios)
 
 
-def _random_split(group_ids: np.ndarray, ratios: np.ndarray, seed: int) -> tuple[np.ndarray, ...]:
+def random_split(group_ids: np.ndarray, ratios: np.ndarray, seed: int) -> tuple[np.ndarray, ...]:
+    """Return sorted row numbers of each split, groups drawn at random and kept together.
+
+    Args:
+        group_ids: ``(N,)`` group of each row, numbered from 0 without gaps.
+        ratios: share of each split; they sum to 1.
+        seed: draws the order of the groups.
+
+    Raises:
+        DataError: fewer groups than splits.
+    """
     num_units = int(group_ids.max()) + 1
     if num_units < len(ratios):
         raise DataError(f"labels: {num_units} rows or groups cannot fill {len(ratios)} splits; add samples or ask for fewer splits")

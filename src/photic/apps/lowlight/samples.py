@@ -1,0 +1,209 @@
+"""Pairs as samples: whole pictures for validation, crops for training, decoded once as long as memory allows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from photic.apps.lowlight.pairing import Pair
+from photic.core.errors import DataError
+from photic.core.seeding import numpy_generator
+from photic.data.augment import Augmented
+from photic.data.augment.paired import View, random_view
+from photic.data.images import read_image
+from photic.functional.overview import OVERVIEW_PX, overview
+
+Pixels = NDArray[Any]
+"""``(H, W, 3)``: uint8, uint16 or float32 in [0, 1]."""
+
+
+class PairSource(Protocol):
+    """Gives the pictures of a row."""
+
+    def pictures(self, row: int) -> tuple[Pixels, Pixels | None]:
+        """Return the dark and, where it is known, the true picture, of one size."""
+        ...
+
+    def overview(self, row: int) -> NDArray[np.float32]:
+        """Return the overview of the whole dark picture, ``(s, s, 3)`` in [0, 1]."""
+        ...
+
+
+class DrawnPairs:
+    """Pictures that are in memory anyway.
+
+    Args:
+        pairs: dark and true picture of each row.
+    """
+
+    def __init__(self, pairs: Sequence[tuple[Pixels, Pixels | None]]) -> None:
+        self._pairs = pairs
+        self._overviews: dict[int, NDArray[np.float32]] = {}
+
+    def pictures(self, row: int) -> tuple[Pixels, Pixels | None]:
+        """Return the pictures of a row."""
+        return self._pairs[row]
+
+    def overview(self, row: int) -> NDArray[np.float32]:
+        """Return the overview of a row."""
+        if row not in self._overviews:
+            self._overviews[row] = overview_of(self._pairs[row][0])
+        return self._overviews[row]
+
+
+class PairFiles:
+    """Pictures from files; decoded ones are kept until a budget is used up, overviews always (49 kB each).
+
+    Every loader process keeps its own.
+
+    Args:
+        pairs: files of each row.
+        cache_mb: megabytes of pixels to keep; 0 decodes every time.
+    """
+
+    def __init__(self, pairs: Sequence[Pair], cache_mb: float) -> None:
+        self._pairs = pairs
+        self._left_bytes = cache_mb * 2**20
+        self._kept: dict[int, tuple[Pixels, Pixels | None]] = {}
+        self._overviews: dict[int, NDArray[np.float32]] = {}
+
+    def pictures(self, row: int) -> tuple[Pixels, Pixels | None]:
+        """Return the pictures of a row.
+
+        Raises:
+            DataError: one cannot be read, or the two differ in size.
+        """
+        if row in self._kept:
+            return self._kept[row]
+        pair = self._pairs[row]
+        low = read_pixels(pair.low)
+        high = None if pair.high is None else read_pixels(pair.high)
+        if high is not None and high.shape != low.shape:
+            raise DataError(different_sizes(pair, low.shape[:2], high.shape[:2]))
+        size = low.nbytes + (0 if high is None else high.nbytes)
+        if size <= self._left_bytes:
+            self._left_bytes -= size
+            self._kept[row] = (low, high)
+        return low, high
+
+    def overview(self, row: int) -> NDArray[np.float32]:
+        """Return the overview of a row."""
+        if row not in self._overviews:
+            self._overviews[row] = overview_of(self.pictures(row)[0])
+        return self._overviews[row]
+
+
+class WholePairs:
+    """Some rows as samples: whole pictures at their own size, never changed.
+
+    Args:
+        source: gives the pictures of a row.
+        rows: which rows, in order.
+        names: of each of them.
+    """
+
+    def __init__(self, source: PairSource, rows: NDArray[np.int64], names: Sequence[str]) -> None:
+        self.source, self.rows, self.names = source, rows, names
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def sample(self, position: int, draw: int = 0) -> dict[str, Any]:
+        """Return ``measurement`` and ``target`` ``(3, H, W)``, ``has_target``, ``overview`` ``(3, s, s)``, ``index``, ``name``.
+
+        ``draw`` makes no difference: nothing here is random.
+
+        Raises:
+            DataError: a picture cannot be read.
+        """
+        low, high = self.source.pictures(int(self.rows[position]))
+        return self.view(position, View(0, 0, *low.shape[:2]), low, high)
+
+    def view(self, position: int, view: View, low: Pixels, high: Pixels | None) -> dict[str, Any]:
+        """Return a sample of one view of the pictures; the overview is that of the whole one, mirrored and turned alike."""
+        row = int(self.rows[position])
+        measurement = to_tensor(view.of(low))
+        return {
+            "measurement": measurement,
+            "target": torch.zeros_like(measurement) if high is None else to_tensor(view.of(high)),
+            "has_target": torch.tensor(high is not None),
+            "overview": to_tensor(view.turned(self.source.overview(row))),
+            "index": row,
+            "name": self.names[position],
+        }
+
+
+class PairCrops(Augmented):
+    """Training crops of whole pairs, mirrored and turned, dark and true picture alike.
+
+    Place and way to lie come from (seed, ``lowlight.crop``, draw, position) alone.
+
+    Args:
+        samples: the whole pairs.
+        seed: of the run.
+        crop_px: side of the squares; None takes whole pictures.
+        crops_per_picture: how often a picture comes in an epoch.
+        flips: mirror half of them.
+        rotations: turn them by quarters.
+    """
+
+    samples: WholePairs
+
+    def __init__(
+        self, samples: WholePairs, seed: int, *, crop_px: int | None, crops_per_picture: int = 1, flips: bool = True, rotations: bool = True
+    ) -> None:
+        super().__init__(samples, {}, seed)
+        self.crop_px, self.crops_per_picture, self.flips, self.rotations = crop_px, crops_per_picture, flips, rotations
+
+    def __len__(self) -> int:
+        return len(self.samples) * self.crops_per_picture
+
+    def sample(self, position: int, draw: int) -> dict[str, Any]:
+        """Return a crop of picture ``position`` (modulo their number), placed by ``draw``.
+
+        Raises:
+            DataError: a picture cannot be read or is smaller than the crop.
+        """
+        place = position % len(self.samples)
+        low, high = self.samples.source.pictures(int(self.samples.rows[place]))
+        rng = numpy_generator(self.seed, "lowlight.crop", draw, position)
+        view = random_view(rng, (low.shape[0], low.shape[1]), self.crop_px, flips=self.flips, rotations=self.rotations)
+        return self.samples.view(place, view, low, high)
+
+
+def read_pixels(path: Path) -> Pixels:
+    """Return the pixels of a picture ``(H, W, 3)``.
+
+    Raises:
+        DataError: the file cannot be read as a picture.
+    """
+    return read_image(path)
+
+
+def to_tensor(pixels: NDArray[Any]) -> Tensor:
+    """Return pixels ``(H, W, 3)`` of any kind as float32 ``(3, H, W)`` in [0, 1], contiguous."""
+    values = np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    if values.dtype == np.float32:
+        return torch.from_numpy(values)
+    return torch.from_numpy(values.astype(np.float32) / np.float32(np.iinfo(values.dtype).max))
+
+
+def overview_of(pixels: Pixels) -> NDArray[np.float32]:
+    """Return the overview of a whole picture ``(H, W, 3)``, ``(s, s, 3)``."""
+    made: NDArray[np.float32] = overview(to_tensor(pixels), OVERVIEW_PX).numpy().transpose(1, 2, 0)
+    return made
+
+
+def different_sizes(pair: Pair, low: tuple[int, ...], high: tuple[int, ...]) -> str:
+    """Return the message about a pair whose pictures differ in size (height, width)."""
+    other = "" if pair.high is None else pair.high.name
+    return (
+        f"pair '{pair.name}': {pair.low.name} is {low[1]} x {low[0]} pixels, {other} is {high[1]} x {high[0]}; "
+        "a pair needs one size: crop or scale one to the other, and check that they still lie on each other"
+    )
