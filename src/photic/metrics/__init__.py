@@ -18,6 +18,7 @@ __getattr__ = lazy_attributes(
         "precision_recall_curve": "photic.metrics.ranking",
         "reliability_curve": "photic.metrics.ranking",
         "roc_curve": "photic.metrics.ranking",
+        "picture_values": "photic.metrics.pictures",
     },
 )
 
