@@ -150,7 +150,7 @@ def head_name(backbone: nn.Module, where: str) -> str:
     raise ConfigError(f"{where}: '{backbone.__class__.__name__}' has no single linear classification layer; choose another backbone")
 
 
-def create_backbone(name: str, num_classes: int, where: str, **options: float | None) -> nn.Module:
+def create_backbone(name: str, num_classes: int, where: str, **options: Any) -> nn.Module:
     """Return a timm network with random weights.
 
     Raises:
@@ -168,7 +168,7 @@ def create_backbone(name: str, num_classes: int, where: str, **options: float | 
     given: dict[str, Any] = {option: value for option, value in options.items() if value}
     try:
         network: nn.Module = timm.create_model(name, pretrained=False, num_classes=num_classes, **given)
-    except TypeError as error:
+    except (TypeError, RuntimeError) as error:  # the latter from networks that cannot give their features
         raise ConfigError(f"{where}: timm's '{name}' does not take these settings: {given} ({error})") from error
     return network
 
