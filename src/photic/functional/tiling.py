@@ -205,6 +205,54 @@ def predict_tiled(
     return result if image.ndim == 4 else result[0]
 
 
+def tiled_bands(
+    function: Callable[[Span, Span], Tensor], size: tuple[int, int], tile: int, overlap: int, *, margin: int | None = None, align: int = 1
+) -> Iterator[tuple[int, Tensor]]:
+    """Yield a picture made tile by tile in bands from top to bottom, each as soon as no later tile can change it.
+
+    For pictures too large to hold the result as floats: one row of tiles is in memory at a time. The bands together are what
+    :func:`untile` gives.
+
+    Args:
+        function: given the rows and the columns of a tile, returns it as ``(..., h, w)`` floats.
+        size: height and width of the picture.
+        tile: as for :func:`tile_positions`.
+        overlap: as for :func:`tile_positions`.
+        margin: as for :func:`untile`.
+        align: as for :func:`tile_positions`.
+
+    Yields:
+        First row of the band, and the band ``(..., n, W)``.
+
+    Raises:
+        ConfigError: impossible numbers.
+        DataError: the function gives a tile of another size.
+    """
+    margin = overlap // 4 if margin is None else margin
+    rows, columns = (tile_positions(side, tile, overlap, align=align) for side in size)
+    if margin < 0 or 2 * margin > overlap:
+        raise ConfigError(f"tiling: a margin of {margin} px does not fit twice into an overlap of {overlap} px; use more overlap")
+    down, across = (blend_weights(spans, margin) for spans in (rows, columns))
+    waiting: Tensor | None = None  # the rows that the tiles above have already given something to
+    for number, (top, bottom) in enumerate(rows):
+        band: Tensor | None = None
+        for (left, right), weights in zip(columns, across, strict=True):
+            piece = function((top, bottom), (left, right))
+            if tuple(piece.shape[-2:]) != (bottom - top, right - left):
+                raise DataError(f"tiling: a tile is {tuple(piece.shape)}, expected (..., {bottom - top}, {right - left})")
+            if band is None:
+                band = piece.new_zeros(*piece.shape[:-2], bottom - top, size[1])
+            band[..., left:right] += piece * weights.to(piece)
+            del piece
+        assert band is not None, "an axis has at least one tile"
+        band *= down[number].to(band)[:, None]
+        if waiting is not None:
+            band[..., : waiting.shape[-2], :] += waiting
+        following = rows[number + 1][0] if number + 1 < len(rows) else bottom
+        yield top, band[..., : following - top, :]
+        waiting = band[..., following - top :, :].clone()
+
+
 def _whole(place: Fraction, positions: Sequence[Span], scale: float | Fraction) -> int:
     if place.denominator != 1:
         raise ConfigError(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from photic.core.errors import ConfigError, DataError
-from photic.functional.tiling import blend_weights, predict_tiled, tile_picture, tile_positions, untile
+from photic.functional.tiling import blend_weights, predict_tiled, tile_picture, tile_positions, tiled_bands, untile
 
 
 @st.composite
@@ -214,3 +214,23 @@ def test_pictures_and_results_of_another_form_are_refused() -> None:
         untile(tiles[:-1], (64, 64), 16, 4)
     with pytest.raises(DataError, match="expected 25 tiles, got more"):
         untile([*tiles, tiles[0]], (64, 64), 16, 4)
+
+
+@given(axes(), st.integers(1, 150))
+@settings(max_examples=60, deadline=None)
+def test_bands_from_top_to_bottom_are_the_blended_picture(axis: tuple[int, int, int, int], width: int) -> None:
+    height, tile, overlap, align = axis
+    picture = torch.rand(3, height, width, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    pieces = [piece + number for number, piece in enumerate(tile_picture(picture, tile, overlap, align=align))]
+    expected = untile(pieces, (height, width), tile, overlap, align=align)
+    given_pieces = iter(pieces)
+    bands = list(tiled_bands(lambda rows, columns: next(given_pieces), (height, width), tile, overlap, align=align))
+    assert [top for top, _ in bands] == [start for start, _ in tile_positions(height, tile, overlap, align=align)]
+    torch.testing.assert_close(torch.cat([band for _, band in bands], dim=-2), expected, rtol=0, atol=1e-9 * len(pieces))
+
+
+def test_bands_are_refused_where_tiles_do_not_fit() -> None:
+    with pytest.raises(ConfigError, match="margin"):
+        list(tiled_bands(lambda rows, columns: torch.zeros(1, 8, 8), (20, 20), 8, 4, margin=3))
+    with pytest.raises(DataError, match="expected"):
+        list(tiled_bands(lambda rows, columns: torch.zeros(1, 7, 8), (20, 20), 8, 4))
