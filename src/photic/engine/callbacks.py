@@ -61,6 +61,7 @@ class Recorder(Callback):
             return
         if state.steps % module.config.log_every_steps == 0:
             values = {f"train/{name}": value for name, value in module.last_terms.items()} | {"lr": module.learning_rate()}
+            values |= module.group_rates()
             self._log(state.steps, plan.epoch(state.batches), values)
         if state.batches == plan.next_validation(state.batches - 1):
             return  # validation follows at once and saves what it finds

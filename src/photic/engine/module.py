@@ -97,6 +97,7 @@ class EngineModule(lightning.LightningModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Run the task's step; a non-finite loss in any process ends training before it can touch the weights."""
+        self._reweigh()
         result = self.task.step(batch, "train")
         values = _named(result)
         num_samples = len(result.target) - batch.get("filled", 0)
@@ -129,9 +130,8 @@ class EngineModule(lightning.LightningModule):
         optimizer_closure: Callable[[], Any] | None = None,
     ) -> None:
         """Set the learning rate of this step, take it, update the average."""
-        factor = self.schedule.factor(self.state.steps)
         for group in optimizer.param_groups:
-            group["lr"] = group["base_lr"] * factor
+            group["lr"] = self.schedule.rate(self.state.steps, group["name"], group["base_lr"])
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         optimizer.zero_grad()  # Lightning does so after the next forward pass, where memory is at its peak
         self.state.steps += 1
@@ -144,6 +144,10 @@ class EngineModule(lightning.LightningModule):
         self, optimizer: torch.optim.Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
         """Clip by norm; a non-finite gradient ends training before it can touch the weights."""
+        for group in optimizer.param_groups:
+            if group["lr"] == 0:  # frozen: without a gradient the optimizer leaves weights, decay and moments alone
+                for parameter in group["params"]:
+                    parameter.grad = None
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         limit = self.config.gradient_clip_norm
         norm = torch.nn.utils.clip_grad_norm_(parameters, limit if limit is not None else math.inf)
@@ -161,6 +165,7 @@ class EngineModule(lightning.LightningModule):
             self.average.swap()
         self._validation = _Pass(self.task.make_metrics())
         self.preview = None
+        self._reweigh()
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Take a validation batch in; weights that give no number end training before they are saved."""
@@ -196,6 +201,20 @@ class EngineModule(lightning.LightningModule):
         """Return the factor-scaled highest learning rate of the coming step."""
         return self.optimizer_config.lr * self.schedule.factor(self.state.steps)
 
+    def group_rates(self) -> dict[str, float]:
+        """Return the rates that the last step was made with, by group; empty where they only differ by fixed factors."""
+        groups = self.trainer.optimizers[0].param_groups
+        factor = self.schedule.factor(max(0, self.state.steps - 1))
+        if all(math.isclose(group["lr"], group["base_lr"] * factor) for group in groups):
+            return {}
+        return {f"lr/{group['name']}": float(group["lr"]) for group in groups}
+
+    def _reweigh(self) -> None:
+        """Give the loss's terms the weights that the schedule has for the present step."""
+        weights = self.schedule.weights(self.state.steps)
+        if weights is not None:
+            self.task.criterion.reweigh(weights)
+
 
 class _Pass:
     """Sums over one pass of evaluation."""
@@ -216,7 +235,10 @@ class _Pass:
     def values(self) -> dict[str, float]:
         values = {name: total / max(1, self.samples) for name, total in self.sums.items()}
         for metric in self.metrics.values():
-            values.update(metric.compute())
+            for name, value in metric.compute().items():
+                if name in values:  # a term of the loss may be called like a metric: an SSIM to raise, and the loss made of it
+                    values[f"{name}_loss"] = values.pop(name)
+                values[name] = value
         return values
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, Self, cast
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, cast
 
 from torch import Tensor, nn
 
@@ -16,8 +16,19 @@ ActsOn = Literal["logits", "diffraction", "object", "picture", "brightening", "m
 object patches ``(B, C, N, N)``; pictures ``(B, 3, H, W)`` with true ones; brightened pictures with the dark ones they were made of
 (which stand in the target's place); a blend mask ``(B, 1, H, W)`` or curve maps ``(B, 3 n, H, W)`` alone; or, for sums of these,
 whatever each part says."""
-Compared = tuple[Tensor, Tensor | None, Tensor | None]
-"""Prediction, target and mask."""
+
+
+class Compared(NamedTuple):
+    """What a task gives to losses of one kind."""
+
+    prediction: Tensor
+    """``(B, ...)``; only the samples that these losses judge."""
+    target: Tensor | None = None
+    """What it is compared with, where there is such a thing."""
+    mask: Tensor | None = None
+    """What counts."""
+    share: float = 1.0
+    """Share of the batch's samples that is here; the loss counts by it. 0 is a sum over no samples."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,19 +108,41 @@ class BaseLoss(nn.Module):
         """Return the named parts of the loss, weighted; their sum is :meth:`forward`."""
         return {self.term_name: self(prediction, target, mask)}
 
+    @property
+    def judges(self) -> str:
+        """Which samples it judges: those with a ``known`` target, those with an ``unknown`` one, or ``any`` of them."""
+        return "unknown" if self.only_without_target else "known" if self.needs_target else "any"
+
     def terms_on(self, compared: Mapping[str, Compared]) -> dict[str, Tensor]:
         """Return the named parts of the loss, weighted, where a task has several things to compare.
 
         Args:
-            compared: what losses act on, to prediction, target and mask; each part takes what it acts on.
+            compared: what losses act on, to what they are given; each part takes what it acts on. Where targets may be unknown, keys
+                such as ``picture:known``, ``picture:unknown`` and ``picture:any`` (see :attr:`judges`) go before ``picture``.
 
         Raises:
             ConfigError: the task has not what the loss acts on.
         """
-        if self.acts_on not in compared:
+        key = next((key for key in (f"{self.acts_on}:{self.judges}", self.acts_on) if key in compared), None)
+        if key is None:
+            known = sorted({key.partition(":")[0] for key in compared})
             raise ConfigError(
                 f"config.loss: '{self.term_name}' acts on {self.acts_on}, which this task does not have; it has: "
-                f"{', '.join(sorted(compared))}. See `photic list losses`"
+                f"{', '.join(known)}. See `photic list losses`"
             )
-        prediction, target, mask = compared[self.acts_on]
-        return self.terms(prediction, cast(Tensor, target), mask)
+        prediction, target, mask, share = Compared(*compared[key])
+        if share == 0:  # a sum over no samples; it stays part of the graph, so that all processes have the same terms
+            return {self.term_name: prediction.sum() * 0.0}
+        terms = self.terms(prediction, cast(Tensor, target), mask)
+        return terms if share == 1 else {name: share * value for name, value in terms.items()}
+
+    def reweigh(self, factors: Mapping[str, float]) -> None:
+        """Take factors of named terms that a schedule changes while training goes on; only a sum has such terms.
+
+        Raises:
+            ConfigError: this loss is no sum.
+        """
+        raise ConfigError(
+            f"config.loss.name: the schedule weighs the terms {', '.join(factors)}, but '{self.term_name}' is a single loss; "
+            "use loss.name=sum with terms of these names, or another schedule"
+        )

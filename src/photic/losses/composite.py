@@ -33,6 +33,8 @@ class SumLoss(BaseLoss):
         if not parts:
             raise ConfigError("sum.terms: nothing to add up; name at least one loss, for example +loss.terms.main={name:focal}")
         self.parts = nn.ModuleDict(parts)
+        self.factors: dict[str, float] = {}
+        """Factor of each part, changed by :meth:`reweigh` while training goes on; 1 where there is none."""
         kinds = {part.acts_on for part in parts.values()}
         self.acts_on = kinds.pop() if len(kinds) == 1 else "parts"
         self.needs_target = any(part.needs_target for part in parts.values())
@@ -44,6 +46,24 @@ class SumLoss(BaseLoss):
     def get_params(self) -> dict[str, Any]:
         """Return the settings of every part, with its weight."""
         return {name: {"weight": part.weight, **part.get_params()} for name, part in self.named_parts().items()}
+
+    def reweigh(self, factors: Mapping[str, float]) -> None:
+        """Take factors of parts; a part with factor 0 is neither computed nor listed among the terms until it gets another.
+
+        Raises:
+            ConfigError: a part has no factor: its weight in a scheduled sum would be an accident.
+        """
+        missing = [name for name in self.parts if name not in factors]
+        if missing:
+            raise ConfigError(
+                f"config.loss.terms: the schedule has no weight for {', '.join(missing)} (it has: {', '.join(factors)}); "
+                "name the term after one of these, take it out, or use another schedule"
+            )
+        if not any(factors[name] for name in self.parts):
+            raise ConfigError(
+                f"config.schedule: all terms of the loss ({', '.join(self.parts)}) have weight 0 at this step; give one a weight"
+            )
+        self.factors = {name: float(factors[name]) for name in self.parts}
 
     def fit(self, labels: Tensor, objects: Tensor | None = None) -> Self:
         """Fit every part to the labels of the whole training split."""
@@ -58,7 +78,7 @@ class SumLoss(BaseLoss):
             ConfigError: the parts act on different things.
         """
         self._require_one_kind()
-        return torch.stack([part(prediction, target, mask) for part in self.named_parts().values()]).sum()
+        return torch.stack([self._factor(name) * part(prediction, target, mask) for name, part in self._counted().items()]).sum()
 
     def terms(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
         """Return every part under its name (parts of a part as ``name.part``), weighted; they sum to :meth:`forward`.
@@ -67,7 +87,7 @@ class SumLoss(BaseLoss):
             ConfigError: the parts act on different things.
         """
         self._require_one_kind()
-        return self._joined({name: part.terms(prediction, target, mask) for name, part in self.named_parts().items()})
+        return self._joined({name: part.terms(prediction, target, mask) for name, part in self._counted().items()})
 
     def terms_on(self, compared: Mapping[str, Compared]) -> dict[str, Tensor]:
         """Return every part under its name, weighted, each computed from what it acts on.
@@ -75,14 +95,21 @@ class SumLoss(BaseLoss):
         Raises:
             ConfigError: the task has not what a part acts on.
         """
-        return self._joined({name: part.terms_on(compared) for name, part in self.named_parts().items()})
+        return self._joined({name: part.terms_on(compared) for name, part in self._counted().items()})
 
     def _joined(self, terms: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
         named: dict[str, Tensor] = {}
-        for name, part in self.named_parts().items():
+        for name, part in self._counted().items():
+            factor = self.weight * self._factor(name)
             for inner, value in terms[name].items():
-                named[name if inner == part.term_name else f"{name}.{inner}"] = self.weight * value
+                named[name if inner == part.term_name else f"{name}.{inner}"] = factor * value
         return named
+
+    def _factor(self, name: str) -> float:
+        return self.factors.get(name, 1.0)
+
+    def _counted(self) -> dict[str, BaseLoss]:
+        return {name: part for name, part in self.named_parts().items() if self._factor(name) != 0}
 
     def _require_one_kind(self) -> None:
         if self.acts_on == "parts":

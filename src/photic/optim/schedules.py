@@ -21,6 +21,20 @@ class Schedule:
         """Return the factor in (0, 1] for optimizer step ``step`` (the first is 0)."""
         raise NotImplementedError
 
+    def rate(self, step: int, group: str, base_lr: float) -> float:
+        """Return the learning rate of a parameter group at optimizer step ``step``; 0 freezes the group for that step.
+
+        Args:
+            step: the first is 0.
+            group: the group's name.
+            base_lr: the group's own highest rate.
+        """
+        return base_lr * self.factor(step)
+
+    def weights(self, step: int) -> dict[str, float] | None:
+        """Return the weights of the loss's named terms at optimizer step ``step``; None leaves them as they are configured."""
+        return None
+
     def observe(self, value: float, mode: Literal["max", "min"]) -> None:
         """Take in the monitored value of a validation."""
 

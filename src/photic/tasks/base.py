@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from photic.core.schema import Config
 from photic.data.base import PreparedData
-from photic.losses.base import LossConfig
+from photic.losses.base import BaseLoss, LossConfig
 from photic.metrics.base import Metric
 from photic.metrics.comparison import ComparisonSpec
 from photic.models.base import ModelConfig
@@ -47,7 +47,7 @@ class Task(nn.Module):
 
     graph: nn.Module
     """Pre-processing + network + post-processing: the one graph that training, evaluation and deployment share. It has a ``network``."""
-    criterion: nn.Module
+    criterion: BaseLoss
     usage: str | None = None
     """What goes in, what comes out and by which command, Markdown, for the card; None for classifiers of pictures."""
 

@@ -1,0 +1,314 @@
+"""Enhancement of pictures: a network brightens, denoises and colours; with true pictures, without, or with both in one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from photic.core.errors import ConfigError, DataError
+from photic.core.registry import metrics as metric_registry
+from photic.core.registry import tasks
+from photic.data.base import PreparedData
+from photic.losses.base import BaseLoss, Compared, LossConfig
+from photic.losses.composite import SumLoss
+from photic.metrics.base import Metric
+from photic.metrics.column_mean import ColumnMean
+from photic.metrics.columns import ColumnValue
+from photic.metrics.comparison import ComparisonSpec
+from photic.metrics.pictures import PictureMetric
+from photic.models.base import ModelConfig
+from photic.models.enhancement import Enhancement, Enhancer, EnhancerConfig
+from photic.tasks.base import Batch, Phase, StepResult, Task, TaskConfig
+
+ACTS_ON = ("picture", "brightening", "mask", "curves")
+"""What losses of this task may judge; the last two only where the network has such a part."""
+LOW_COLOUR, CRITICAL_COLOUR, WANTED_COLOUR = 0.10, 0.04, 0.30
+"""Mean saturation below which a picture counts as pale, as grey, and what is aimed at."""
+_SHOWN = 4
+
+
+class EnhancementGraph(nn.Module):
+    """Network + post-processing: pictures ``(B, 3, H, W)`` in [0, 1] to enhanced ones in [0, 1].
+
+    Args:
+        network: decides and enhances.
+    """
+
+    def __init__(self, network: Enhancer) -> None:
+        super().__init__()
+        self.network = network
+
+    def decide(self, small: Tensor) -> Tensor:
+        """Return the global decision ``(B, K)`` for overviews ``(B, 3, s, s)`` of whole pictures."""
+        return self.network.decide(small)
+
+    def enhanced(self, image: Tensor, small: Tensor | None = None, decision: Tensor | None = None) -> Enhancement:
+        """Return what the network makes of pictures, not clamped, with the parts that losses judge."""
+        made: Enhancement = self.network(image, small, decision)
+        return made
+
+    def forward(self, image: Tensor, small: Tensor | None = None, decision: Tensor | None = None) -> Tensor:
+        """Return enhanced pictures.
+
+        Args:
+            image: whole pictures, crops or tiles.
+            small: overviews of the whole pictures; None takes ``image`` for whole.
+            decision: as :meth:`decide` gives it; None decides by the overview.
+        """
+        return self.enhanced(image, small, decision).picture.float().clamp(0, 1)
+
+
+class EnhancementTask(Task):
+    """From dark pictures to well exposed ones.
+
+    Args:
+        graph: the network.
+        criterion: a loss on pictures, or a sum of losses on pictures, masks and curves.
+        config: metrics and learning rates of parts.
+    """
+
+    graph: EnhancementGraph
+    criterion: BaseLoss
+    usage = (
+        "    photic predict FILE photo.jpg -o out.png\n    photic predict FILE photos/ -o enhanced/ --strength 0.7\n"
+        "    photic predict FILE clip.mp4 -o bright.mp4\n\n"
+        "Input: photographs of any size, 8 or 16 bits per channel, sRGB-encoded; folders; videos.\n"
+        "Output: the same picture, brightened, denoised and coloured, in the same number of bits, with EXIF and ICC profile kept. "
+        "Large pictures are enhanced in tiles with one decision about exposure and colour."
+    )
+
+    def __init__(self, graph: EnhancementGraph, criterion: BaseLoss, config: EnhancementConfig) -> None:
+        super().__init__()
+        self.graph = graph
+        self.criterion = criterion
+        self.config = config
+        self._metrics = [_picture_metric(name) for name in config.metrics]
+
+    @property
+    def network(self) -> Enhancer:
+        """The network inside the graph."""
+        return self.graph.network
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the values that are kept of each picture, in order."""
+        return [metric.value_name for metric in self._metrics]
+
+    def step(self, batch: Batch, phase: Phase) -> StepResult:
+        """Return loss and enhanced pictures.
+
+        Takes ``measurement`` ``(B, 3, H, W)``, ``target`` of the same shape (anything where there is none), ``has_target`` ``(B,)`` (all,
+        where it is missing) and ``overview`` ``(B, 3, s, s)`` of the whole pictures (that of the measurement, where it is missing).
+        """
+        image, target = batch["measurement"], batch["target"]
+        known = batch.get("has_target")
+        known = torch.ones(len(image), dtype=torch.bool, device=image.device) if known is None else known
+        made = self.graph.enhanced(image, batch.get("overview"))
+        with torch.autocast(image.device.type, enabled=False):  # ratios of dark pixels need float32
+            terms = self.criterion.terms_on(_compared(made, image, target, known))
+        loss = torch.stack(list(terms.values())).sum() if len(terms) > 1 else next(iter(terms.values()))
+        picture = made.picture.detach().float().clamp(0, 1)
+        shown = [part[:_SHOWN].detach() for part in (image, picture, torch.where(known[:, None, None, None], target, torch.zeros(())))]
+
+        def preview() -> np.ndarray:
+            return side_by_side([part.float().cpu().numpy() for part in shown])
+
+        reduced = None
+        if phase != "train":
+            values = self._values(picture, target, known)
+            reduced = (values, torch.zeros_like(values))
+        return StepResult(loss=loss, terms=terms, prediction=picture, target=target, preview=preview, reduced=reduced)
+
+    def _values(self, picture: Tensor, target: Tensor, known: Tensor) -> Tensor:
+        """Return the values of each picture ``(B, K)``; NaN for those that need a target where there is none."""
+        columns = []
+        for metric in self._metrics:
+            rows = known if metric.needs_target else torch.ones_like(known)
+            column = torch.full((len(picture),), float("nan"), device=picture.device)
+            if bool(rows.any()):
+                column[rows] = metric.values(picture[rows], target[rows].float()).to(column.dtype)
+            columns.append(column)
+        return torch.stack(columns, dim=1) if columns else torch.zeros(len(picture), 0)
+
+    def predict(self, batch: Batch) -> Tensor:
+        """Return enhanced pictures ``(B, 3, H, W)`` in [0, 1]."""
+        pictures: Tensor = self.graph(batch["measurement"], batch.get("overview"))
+        return pictures
+
+    def parameter_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
+        """Return groups by the network's parts, each with its own rate, and by decay: biases and scales are not decayed."""
+        groups: dict[str, dict[str, Any]] = {}
+        for name, parameter in self.named_parameters():
+            if not parameter.requires_grad:
+                continue
+            inside = name.removeprefix("graph.network.")
+            part = self.network.part_of(inside) if inside != name else "loss"
+            decayed = parameter.ndim > 1
+            label = part if decayed else f"{part}_plain"
+            group = groups.setdefault(
+                label,
+                {
+                    "name": label,
+                    "params": [],
+                    "lr": lr * self.config.part_lr_factors.get(part, 1.0),
+                    "weight_decay": weight_decay if decayed else 0.0,
+                },
+            )
+            group["params"].append(parameter)
+        return list(groups.values())
+
+    def make_metrics(self) -> dict[str, Metric]:
+        """Return fresh metrics for one pass over a split: means of the values of its pictures, and how many came out pale."""
+        made: dict[str, Metric] = {name: ColumnMean(name, number) for number, name in enumerate(self.columns)}
+        if "saturation" in self.columns:
+            place = self.columns.index("saturation")
+            made["low_colour"] = ColumnMean("low_colour", place, below=LOW_COLOUR)
+            made["critical_colour"] = ColumnMean("critical_colour", place, below=CRITICAL_COLOUR)
+        return made
+
+    def report(self, prediction: np.ndarray, target: np.ndarray) -> dict[str, Any]:
+        """Return means over the split, the worst pictures' values, and flags of pale pictures."""
+        found: dict[str, Any] = {name: _mean(prediction[:, place]) for place, name in enumerate(self.columns)}
+        if "saturation" in self.columns:
+            saturation = prediction[:, self.columns.index("saturation")]
+            found["LOW_COLOR"] = int((saturation < LOW_COLOUR).sum())
+            found["LOW_COLOR_critical"] = int((saturation < CRITICAL_COLOUR).sum())
+            found["saturation_wanted"] = WANTED_COLOUR
+        found["pictures"] = len(prediction)
+        return found
+
+    def table(self, names: Sequence[str], prediction: np.ndarray, target: np.ndarray) -> tuple[list[str], list[list[Any]]]:
+        """Return one row per picture: its name and its values; empty where it has none."""
+        rows: list[list[Any]] = [
+            [name, *("" if np.isnan(value) else f"{value:.6g}" for value in values)] for name, values in zip(names, prediction, strict=True)
+        ]
+        return ["file", *self.columns], rows
+
+    @property
+    def comparison(self) -> ComparisonSpec | None:
+        """Means over pictures of every metric, the first configured one first."""
+        values = tuple(
+            ColumnValue(name=m.value_name, label=m.label, higher_is_better=m.higher_is_better, column=m.value_name) for m in self._metrics
+        )
+        if not values:
+            return None
+        return ComparisonSpec(
+            kind="enhancement",
+            samples="pictures",
+            values=values,
+            caution="Values marked GT mean were computed after scaling each picture to the true mean brightness; the others were not.",
+            predict="photos/ -o enhanced/",
+        )
+
+    def description(self) -> dict[str, Any]:
+        """Return what a reader of the weights needs."""
+        return {"input": "photographs of any size, sRGB-encoded, 8 or 16 bits per channel"}
+
+
+@tasks.register("enhancement")
+@dataclass(frozen=True, kw_only=True)
+class EnhancementConfig(TaskConfig):
+    """Dark pictures to well exposed ones, with true pictures to learn from, without, or mixed."""
+
+    metrics: tuple[str, ...] = ("psnr", "ssim", "ms_ssim", "delta_e", "saturation", "psnr_gt_mean", "ssim_gt_mean")
+    """Registry names of the metrics computed on validation, from pictures at native size; with `_gt_mean` behind them, after scaling each
+    picture to the mean luma of the true one."""
+    part_lr_factors: dict[str, float] = field(default_factory=dict)
+    """Factors on the learning rate of parts that the network names, such as `{other: 0.2}` for remdinet."""
+
+    def build(self, model: ModelConfig, loss: LossConfig, data: PreparedData | Mapping[str, Any]) -> EnhancementTask:
+        """Return the task.
+
+        Raises:
+            ConfigError: the network is no enhancer, the loss acts on what it does not have, it needs true pictures and the data have
+                none, or a learning rate is for a part that the network does not have.
+        """
+        if not isinstance(model, EnhancerConfig):
+            raise ConfigError(f"config.model.name: '{model.registry_name}' does not enhance pictures; see `photic list models`")
+        network, criterion = model.build(), loss.build()
+        self._check_loss(criterion, loss, network, data)
+        task = EnhancementTask(EnhancementGraph(network), criterion, self)
+        parts = sorted({network.part_of(name) for name, _ in network.named_parameters()})
+        unknown = sorted(set(self.part_lr_factors) - set(parts))
+        if unknown:
+            raise ConfigError(
+                f"config.task.part_lr_factors: '{model.registry_name}' has no part {', '.join(unknown)}; it has: {', '.join(parts)}"
+            )
+        return task
+
+    def _check_loss(self, criterion: BaseLoss, loss: LossConfig, network: Enhancer, data: PreparedData | Mapping[str, Any]) -> None:
+        parts = criterion.named_parts() if isinstance(criterion, SumLoss) else {criterion.term_name: criterion}
+        has_targets = data.extras.get("has_targets", True) if isinstance(data, PreparedData) else True
+        available = {"picture", "brightening", *network.part_names}
+        for name, part in parts.items():
+            if part.acts_on not in ACTS_ON and part.acts_on != "parts":
+                raise ConfigError(
+                    f"config.loss: '{name}' acts on {part.acts_on}, not on pictures: it cannot train an enhancer; see `photic list losses`"
+                )
+            if part.acts_on not in available and part.acts_on != "parts":
+                raise ConfigError(
+                    f"config.loss: '{name}' acts on the network's {part.acts_on}, which '{type(network).__name__}' does not have; "
+                    f"it has: {', '.join(sorted(available))}. Switch the term off (loss.terms.{name}=null) or choose another network"
+                )
+            if part.needs_target and not has_targets:
+                raise ConfigError(
+                    f"config.loss: '{name}' compares with true pictures, and the data have none; use the losses of recipe=zero_dce, "
+                    "or data with pairs"
+                )
+
+
+def _picture_metric(name: str) -> PictureMetric:
+    metric = metric_registry.get(name)
+    if not isinstance(metric, PictureMetric):
+        raise ConfigError(f"config.task.metrics: '{name}' does not judge pictures; see `photic list metrics`")
+    return metric
+
+
+def _compared(made: Enhancement, image: Tensor, target: Tensor, known: Tensor) -> dict[str, Compared]:
+    """Return what losses are given: pictures with a true one, those without, all of them."""
+    picture = made.picture.float()
+    share = float(known.float().mean())
+    compared = {
+        "picture:known": Compared(picture[known], target[known].float(), None, share),
+        "picture:unknown": Compared(picture[~known], None, None, 1 - share),
+        "picture:any": Compared(picture),
+        "brightening": Compared(picture, image.float()),
+    }
+    return compared | {name: Compared(part.float()) for name, part in made.parts.items() if name in ACTS_ON}
+
+
+def side_by_side(columns: Sequence[np.ndarray], gap_px: int = 4, most_px: int = 320) -> np.ndarray:
+    """Return a picture with a row per sample and a column per kind, for a look while training goes on.
+
+    Args:
+        columns: ``(B, 3, H, W)`` in [0, 1] each, such as before, after, truth.
+        gap_px: white pixels between them.
+        most_px: larger sides are shown with every n-th pixel.
+
+    Raises:
+        DataError: the columns differ in shape.
+
+    >>> side_by_side([np.zeros((2, 3, 10, 20))] * 3, gap_px=4).shape
+    (24, 68, 3)
+    """
+    if len({column.shape for column in columns}) != 1:
+        raise DataError(f"panels: expected columns of one shape, got {[column.shape for column in columns]}")
+    step = max(1, -(-max(columns[0].shape[-2:]) // most_px))
+    small = [np.clip(column[:, :, ::step, ::step], 0, 1) for column in columns]
+    count, _, height, width = small[0].shape
+    sheet = np.full((count * (height + gap_px) - gap_px, len(small) * (width + gap_px) - gap_px, 3), 255, dtype=np.uint8)
+    for across, column in enumerate(small):
+        for down, image in enumerate(column):
+            top, left = down * (height + gap_px), across * (width + gap_px)
+            sheet[top : top + height, left : left + width] = np.round(image.transpose(1, 2, 0) * 255)
+    return sheet
+
+
+def _mean(values: np.ndarray) -> float | None:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else None
