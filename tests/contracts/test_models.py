@@ -1,4 +1,4 @@
-"""What every registered network keeps to, by its kind: classifiers of pictures, networks for phase retrieval."""
+"""What every registered network keeps to, by its kind: classifiers of pictures, networks for phase retrieval, enhancers."""
 
 import copy
 import dataclasses
@@ -13,8 +13,10 @@ from photic.core import index
 from photic.core.errors import ConfigError, DataError
 from photic.core.registry import models
 from photic.core.schema import field_types
+from photic.functional.overview import overview
 from photic.models import get_registry
 from photic.models.base import Classifier, ClassifierConfig
+from photic.models.enhancement import Enhancement, Enhancer, EnhancerConfig
 from photic.models.phase_retrieval import PhaseRetrievalConfig, PhaseRetrievalNetwork
 
 # A known name builds this very class. A network that is added needs no line here: it is found and held to everything below.
@@ -23,25 +25,43 @@ CLASSES = {
     "convnext_tiny_cbam": "AttentiveBackbone",
     "efficientnet_lite0": "EfficientNetLite0",
     "fno": "FourierOperator",
+    "glance": "GlanceNet",
     "hybrid": "HybridOperator",
     "hybrid_resnet": "HybridResNet",
+    "remdinet": "UnifiedLowLightEnhancer",
     "timm": "AttentiveBackbone",
     "tiny": "TinyClassifier",
+    "unet_enhancer": "UNetEnhancer",
+    "zero_dce": "ZeroDCE",
 }
 NUM_CLASSES, NUM_PATTERNS, SIZE_PX = 3, 2, 32
 # What makes a network for phase retrieval small enough for quick tests, where it has the field.
 SMALL = {"width_factor": 0.25, "width": 8, "modes": 6}
+# And what makes an enhancer small enough.
+SMALL_ENHANCER = {
+    "width": 8,
+    "backbone": "mobilenetv3_small_050",
+    "semantic_dim": 16,
+    "num_attention_blocks": 1,
+    "curve_width": 8,
+    "mask_width": 8,
+    "distraction_width": 8,
+}
 NAMES = get_registry().list_models()
 CLASSIFIERS = [name for name in NAMES if issubclass(models.config_class(name), ClassifierConfig)]
 PHASE_RETRIEVAL = [name for name in NAMES if issubclass(models.config_class(name), PhaseRetrievalConfig)]
+ENHANCERS = [name for name in NAMES if issubclass(models.config_class(name), EnhancerConfig)]
 every_classifier = pytest.mark.parametrize("name", CLASSIFIERS, indirect=True, scope="module")
 every_phase_retrieval = pytest.mark.parametrize("name", PHASE_RETRIEVAL, indirect=True, scope="module")
+every_enhancer = pytest.mark.parametrize("name", ENHANCERS, indirect=True, scope="module")
 
 
 def configured(name, **chosen):
     fields = field_types(models.config_class(name))
     if name in PHASE_RETRIEVAL:
         wanted = {"num_patterns": NUM_PATTERNS, "size_px": SIZE_PX, **SMALL}
+    elif name in ENHANCERS:
+        wanted = SMALL_ENHANCER
     else:
         wanted = {"num_classes": NUM_CLASSES, "pretrained": False}
     return models.configure(name, **{key: value for key, value in wanted.items() if key in fields} | chosen)
@@ -53,6 +73,8 @@ def inputs_of(name):
         y, x = torch.meshgrid(*[torch.arange(SIZE_PX) - SIZE_PX / 2] * 2, indexing="ij")
         pattern = torch.exp(-torch.hypot(x, y) / 4) * torch.rand(2, NUM_PATTERNS, SIZE_PX, SIZE_PX, generator=generator)
         return pattern * (SIZE_PX / 2) / pattern.square().sum(dim=(2, 3)).mean().sqrt()
+    if name in ENHANCERS:  # dark pictures
+        return 0.2 * torch.rand(2, 3, 64, 96, generator=generator)
     return torch.randn(2, 3, 64, 96, generator=generator)
 
 
@@ -77,7 +99,7 @@ def test_none_of_the_known_networks_has_vanished():
 
 
 def test_every_network_is_of_a_kind_that_is_held_to_something_here():
-    assert sorted([*CLASSIFIERS, *PHASE_RETRIEVAL]) == NAMES
+    assert sorted([*CLASSIFIERS, *PHASE_RETRIEVAL, *ENHANCERS]) == NAMES
 
 
 def test_it_builds_the_expected_class(name, network):
@@ -124,11 +146,13 @@ def test_it_takes_odd_sizes_and_batch_1(network, size):
 def test_an_input_gets_the_same_output_alone_and_in_a_batch(network, images):
     network.eval()
     with torch.no_grad():
-        torch.testing.assert_close(network(images)[1:], network(images[1:]), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(real(network(images))[1:], real(network(images[1:])), atol=1e-5, rtol=1e-4)
 
 
 def real(output):
-    """Return real and imaginary part behind each other; what is real already stays."""
+    """Return all a network gives as one real tensor: both parts of a complex one, an enhanced picture with all it was made of."""
+    if isinstance(output, Enhancement):
+        return torch.cat([output.picture, *(output.parts[key] for key in sorted(output.parts))], dim=1)
     return torch.view_as_real(output) if output.is_complex() else output
 
 
@@ -155,7 +179,7 @@ def test_a_saved_and_loaded_network_gives_identical_outputs(name, network, image
     other = configured(name).build()
     load_weights(other, read_checkpoint(file).weights, file)
     with torch.no_grad():
-        assert torch.equal(network.eval()(images), other.eval()(images))
+        assert torch.equal(real(network.eval()(images)), real(other.eval()(images)))
 
 
 @every_classifier
@@ -267,6 +291,114 @@ def test_complex_and_integer_inputs_are_refused(network):
 def test_a_side_that_cannot_be_halved_is_refused_with_the_nearest_that_can(name):
     with pytest.raises(ConfigError, match=rf"{name}\.size_px: 33 is not divisible by \d+.*32 and \d+ are the nearest sides"):
         configured(name, size_px=33).build()
+
+
+def stirred(network):
+    """Return a copy whose parameters are off their initial values, where layers may still do nothing."""
+    network = copy.deepcopy(network).eval()
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator))
+    return network
+
+
+@every_enhancer
+def test_an_enhancer_is_one_and_names_its_parts(network, images):
+    assert isinstance(network, Enhancer)
+    with torch.no_grad():
+        made = network(images)
+    assert made.picture.shape == images.shape
+    assert set(made.parts) == network.part_names
+    for key, part in made.parts.items():
+        assert part.ndim == 4, key
+        assert (part.shape[0], *part.shape[2:]) == (2, 64, 96), key
+    assert all(isinstance(network.part_of(key), str) for key, _ in network.named_parameters())
+
+
+@every_enhancer
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (33, 2), (67, 45)], ids=str)
+def test_an_enhancer_takes_any_size_and_gives_it_back(network, size):
+    network.eval()
+    with torch.no_grad():
+        made = network(torch.full((1, 3, *size), 0.1))
+    assert made.picture.shape == (1, 3, *size)
+    assert all(part.shape[2:] == size for part in made.parts.values())
+    assert torch.isfinite(real(made)).all()
+
+
+@every_enhancer
+@pytest.mark.parametrize("level", [0.0, 1.0])
+def test_black_and_white_pictures_give_finite_ones_with_finite_gradients(network, level):
+    network = copy.deepcopy(network)
+    image = torch.full((1, 3, 32, 32), level, requires_grad=True)
+    made = real(network(image))
+    made.square().sum().backward()
+    assert torch.isfinite(made).all()
+    assert torch.isfinite(image.grad).all()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in network.parameters() if parameter.grad is not None)
+
+
+@every_enhancer
+def test_the_enhanced_picture_depends_on_the_dark_one_everywhere(network, images):
+    image = images.clone().requires_grad_()
+    stirred(network)(image).picture.sum().backward()
+    assert torch.isfinite(image.grad).all()
+    assert (image.grad.abs() > 0).float().mean() > 0.99
+
+
+@every_enhancer
+def test_a_decision_is_a_row_of_numbers_for_each_picture_and_comes_from_its_overview(network, images):
+    network = stirred(network)
+    with torch.no_grad():
+        decision = network.decide(overview(images))
+        assert decision.ndim == 2
+        assert decision.shape[0] == 2
+        assert torch.isfinite(decision).all()
+        by_itself = real(network(images))
+        torch.testing.assert_close(real(network(images, decision=decision)), by_itself)
+        torch.testing.assert_close(real(network(images, overview(images))), by_itself)
+
+
+@every_enhancer
+def test_crops_with_the_decision_of_the_whole_agree_with_the_whole_off_their_edges(network):
+    network = stirred(network)
+    align, margin = network.tile_align, network.margin_px
+    assert align % network.multiple == 0, "tiles begin where a network's strides do"
+    side = align * -(-(2 * margin + 16) // align)
+    start = align * -(-16 // align)
+    image = 0.2 * torch.rand(1, 3, align * -(-40 // align), start + side, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        decision = network.decide(overview(image))
+        whole = real(network(image, decision=decision))
+        left, right = (real(network(image[..., span], decision=decision)) for span in (slice(0, side), slice(start, None)))
+    torch.testing.assert_close(left[..., : side - margin], whole[..., : side - margin], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(right[..., margin:], whole[..., start + margin :], atol=1e-5, rtol=1e-4)
+
+
+@every_enhancer
+def test_training_and_validation_mode_give_the_same(network, images):
+    network = stirred(network)
+    with torch.no_grad():
+        torch.testing.assert_close(real(network.train()(images)), real(network.eval()(images)))
+
+
+@every_enhancer
+def test_mixed_precision_gives_finite_pictures_near_those_of_full_precision(network, images):
+    network = copy.deepcopy(network).eval()
+    with torch.no_grad():
+        plain = network(images).picture
+        with torch.autocast("cpu", torch.bfloat16):
+            mixed = real(network(images))
+    assert torch.isfinite(mixed).all()
+    torch.testing.assert_close(mixed[:, :3].float(), plain, atol=0.03, rtol=0.05)
+
+
+@every_enhancer
+def test_what_are_no_pictures_is_refused_with_shape_and_kind(network):
+    for image in (torch.zeros(1, 1, 8, 8), torch.zeros(3, 8, 8), torch.zeros(0, 3, 8, 8), torch.zeros(1, 3, 8, 8, dtype=torch.uint8)):
+        with pytest.raises(DataError, match=re.escape(f"{tuple(image.shape)} {image.dtype}")):
+            network(image)
 
 
 def test_the_source_index_says_what_the_imported_class_says(name):
