@@ -28,6 +28,7 @@ __getattr__ = lazy_attributes(
         "ExposureControlLoss": "photic.losses.reference_free",
         "ColourConstancyLoss": "photic.losses.reference_free",
         "SpatialConsistencyLoss": "photic.losses.reference_free",
+        "PerceptualLoss": "photic.losses.perceptual",
         "MaskMeanLoss": "photic.losses.inner",
         "CurvePenaltyLoss": "photic.losses.inner",
         "IlluminationSmoothnessLoss": "photic.losses.inner",

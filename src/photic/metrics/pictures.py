@@ -119,7 +119,7 @@ class SSIM(PictureMetric):
 
     def measure(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Return the similarities ``(B,)``."""
-        _require_side(self.value_name, prediction, similarity.min_side(1))
+        require_side(self.value_name, prediction, similarity.min_side(1))
         return similarity.ssim(prediction, target, 1.0, reduction="none")
 
 
@@ -139,7 +139,7 @@ class MSSSIM(PictureMetric):
 
     def measure(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Return the similarities ``(B,)``."""
-        _require_side(self.value_name, prediction, similarity.min_side())
+        require_side(self.value_name, prediction, similarity.min_side())
         return similarity.ms_ssim(prediction, target, 1.0, reduction="none")
 
 
@@ -245,7 +245,12 @@ def _checked(name: str, prediction: Tensor, target: Tensor | None) -> tuple[Tens
     return prediction.float().clamp(0, 1), target.float()
 
 
-def _require_side(name: str, picture: Tensor, smallest: int) -> None:
+def require_side(name: str, picture: Tensor, smallest: int) -> None:
+    """Refuse pictures with a side of less than ``smallest`` pixels.
+
+    Raises:
+        DataError: they are smaller.
+    """
     height, width = picture.shape[-2:]
     if min(height, width) < smallest:
         raise DataError(

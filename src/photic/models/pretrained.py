@@ -61,8 +61,13 @@ def hub_file(backbone: str, pretrained_cfg: Mapping[str, Any], where: str) -> Hu
     return HubFile(repository, revision or None)
 
 
-def fetch(file: HubFile, where: str) -> Path:
+def fetch(file: HubFile, where: str, remedy: str | None = None) -> Path:
     """Return the local path of a hub's file, from the cache if it is there.
+
+    Args:
+        file: which.
+        where: how the component is called in messages.
+        remedy: what to set, in words, where it cannot be had; None says it for a model.
 
     Raises:
         CheckpointError: it cannot be had; the message says which file to download and where to name it.
@@ -80,8 +85,8 @@ def fetch(file: HubFile, where: str) -> Path:
             reason = str(error).partition("\n")[0]
     raise CheckpointError(
         f"{where}.pretrained: the pretrained weights are neither in the local cache nor within reach ({reason}). "
-        f"Download {file.name} of {file.repository} ({file.address()}) where there is access, copy it here, and set "
-        f"model.weights=/path/to/{file.name}; or set model.pretrained=false to train from random weights"
+        f"Download {file.name} of {file.repository} ({file.address()}) where there is access, copy it here, and "
+        + (remedy or f"set model.weights=/path/to/{file.name}; or set model.pretrained=false to train from random weights")
     )
 
 
