@@ -52,7 +52,7 @@ def read_image(path: Path | str) -> np.ndarray:
         DataError: the file is missing, no picture, damaged or truncated, holds several pictures or a kind of
             number that has no fixed scale (32-bit integers, floats).
     """
-    with _opened(path) as image:
+    with opened(path) as image:
         orientation = _orientation(image)
         image.load()
         if orientation in _TURNS:
@@ -66,7 +66,7 @@ def image_size(path: Path | str) -> tuple[int, int]:
     Raises:
         DataError: the file is missing or no picture.
     """
-    with _opened(path) as image:
+    with opened(path) as image:
         width, height = image.size
         return (width, height) if _orientation(image) >= 5 else (height, width)
 
@@ -135,7 +135,12 @@ def _is_picture(name: Path) -> bool:
 
 
 @contextmanager
-def _opened(path: Path | str) -> Iterator[Image.Image]:
+def opened(path: Path | str) -> Iterator[Image.Image]:
+    """Open a picture file, its pixels not decoded yet; what goes wrong until it is closed is explained.
+
+    Raises:
+        DataError: the file is missing, no picture, damaged or truncated, or holds several pictures.
+    """
     path = Path(path)
     if not path.is_file():
         what = "is a folder; expected a picture file" if path.is_dir() else "no such file"

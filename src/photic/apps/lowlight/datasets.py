@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from photic.apps.lowlight.pairing import Pair, PairTable, Problem, read_pairs, scene_numbers, table_fingerprint
+from photic.apps.lowlight.photo import photo_size
 from photic.apps.lowlight.samples import DrawnPairs, PairCrops, PairFiles, PairSource, WholePairs, different_sizes
 from photic.apps.lowlight.synthetic import draw_pair
 from photic.core.errors import ConfigError, DataError
 from photic.core.registry import datasets
 from photic.core.schema import Range
 from photic.data.base import PHASES, DataConfig, PreparedData
-from photic.data.images import image_size
 from photic.data.split import random_split
 
 Indices = dict[str, NDArray[np.int64]]
@@ -304,8 +304,8 @@ def _with_sizes(table: PairTable) -> tuple[PairTable, dict[str, tuple[int, int]]
 
     def measure(pair: Pair) -> tuple[int, int] | Problem:
         try:
-            size = image_size(pair.low)
-            other = size if pair.high is None else image_size(pair.high)
+            size = photo_size(pair.low)
+            other = size if pair.high is None else photo_size(pair.high)
         except DataError as error:
             return Problem("unreadable", str(error), (pair.name,))
         if size != other:

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from photic.apps.lowlight.depth import Pixels, to_tensor
 from photic.apps.lowlight.pairing import Pair
+from photic.apps.lowlight.photo import read_photo
 from photic.core.errors import DataError
 from photic.core.seeding import numpy_generator
 from photic.data.augment import Augmented
 from photic.data.augment.paired import View, random_view
-from photic.data.images import read_image
 from photic.functional.overview import OVERVIEW_PX, overview
-
-Pixels = NDArray[Any]
-"""``(H, W, 3)``: uint8, uint16 or float32 in [0, 1]."""
 
 
 class PairSource(Protocol):
@@ -82,8 +78,8 @@ class PairFiles:
         if row in self._kept:
             return self._kept[row]
         pair = self._pairs[row]
-        low = read_pixels(pair.low)
-        high = None if pair.high is None else read_pixels(pair.high)
+        low = read_photo(pair.low).pixels
+        high = None if pair.high is None else read_photo(pair.high).pixels
         if high is not None and high.shape != low.shape:
             raise DataError(different_sizes(pair, low.shape[:2], high.shape[:2]))
         size = low.nbytes + (0 if high is None else high.nbytes)
@@ -175,23 +171,6 @@ class PairCrops(Augmented):
         rng = numpy_generator(self.seed, "lowlight.crop", draw, position)
         view = random_view(rng, (low.shape[0], low.shape[1]), self.crop_px, flips=self.flips, rotations=self.rotations)
         return self.samples.view(place, view, low, high)
-
-
-def read_pixels(path: Path) -> Pixels:
-    """Return the pixels of a picture ``(H, W, 3)``.
-
-    Raises:
-        DataError: the file cannot be read as a picture.
-    """
-    return read_image(path)
-
-
-def to_tensor(pixels: NDArray[Any]) -> Tensor:
-    """Return pixels ``(H, W, 3)`` of any kind as float32 ``(3, H, W)`` in [0, 1], contiguous."""
-    values = np.ascontiguousarray(pixels.transpose(2, 0, 1))
-    if values.dtype == np.float32:
-        return torch.from_numpy(values)
-    return torch.from_numpy(values.astype(np.float32) / np.float32(np.iinfo(values.dtype).max))
 
 
 def overview_of(pixels: Pixels) -> NDArray[np.float32]:
