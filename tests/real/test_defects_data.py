@@ -10,10 +10,10 @@ import pytest
 
 from photic.apps.defects import check
 from photic.apps.defects.datasets import ClassFoldersConfig, LabelCsvConfig, SeverstalConfig, VocConfig
-from photic.apps.defects.duplicates import near_duplicate_groups
 from photic.apps.defects.rle import encode, fill, num_objects, parse_runs
 from photic.data.base import PHASES
 from photic.data.images import list_images
+from photic.data.near_duplicates import near_duplicate_groups
 
 pytestmark = pytest.mark.real
 

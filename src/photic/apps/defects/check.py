@@ -19,12 +19,12 @@ from rich.table import Table
 from rich.text import Text
 
 from photic.apps.defects.datasets import LAYOUTS, PictureFolderConfig, detect_layout
-from photic.apps.defects.duplicates import group_signatures, read_signature
 from photic.apps.defects.layouts.table import LabelTable, Problem
 from photic.core.errors import ConfigError, DataError
 from photic.core.files import write_json
 from photic.core.registry import datasets
 from photic.data.images import read_image
+from photic.data.near_duplicates import group_signatures, read_signature
 from photic.data.split import check_label_table
 
 _EXAMPLES = """examples:

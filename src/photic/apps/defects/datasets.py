@@ -13,7 +13,6 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from photic.apps.defects.duplicates import near_duplicate_groups
 from photic.apps.defects.layouts import class_folders, kaggle, label_csv, voc
 from photic.apps.defects.layouts.table import LabelTable
 from photic.apps.defects.rle import num_objects_in_runs, runs_of
@@ -25,6 +24,7 @@ from photic.core.schema import Range, Registered
 from photic.data.augment import Augmented, build_augmentations
 from photic.data.augment.base import AugmentationConfig
 from photic.data.base import PHASES, DataConfig, PreparedData
+from photic.data.near_duplicates import near_duplicate_groups
 from photic.data.split import StratifiedSplitter, check_label_table, parse_strategy
 
 Indices = dict[str, NDArray[np.int64]]

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from photic.apps.defects.duplicates import group_signatures, near_duplicate_groups, read_signature, signature
 from photic.apps.defects.synthetic import draw_strip
 from photic.core.errors import DataError
+from photic.data.near_duplicates import group_signatures, near_duplicate_groups, read_signature, signature
 
 
 def save(picture, path, **options):
@@ -54,7 +54,7 @@ def test_flat_pictures_have_no_near_duplicates():
 
 
 def test_groups_follow_chains_and_blocks(monkeypatch):
-    monkeypatch.setattr("photic.apps.defects.duplicates._BLOCK", 2)
+    monkeypatch.setattr("photic.data.near_duplicates._BLOCK", 2)
     angles = np.deg2rad([0, 90, 35, 200, 70, 200])  # neighbours in the chain 0-35-70-90 are near, its ends are not
     points = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
     assert group_signatures(points).tolist() == [0, 0, 0, 1, 0, 1]

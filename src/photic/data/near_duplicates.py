@@ -9,6 +9,9 @@ Measured on 135 Severstal strips and 720 NEU-DET pictures: the most alike pair o
 reaches 0.57; copies saved as JPEG at quality 50, blurred, noised or halved stay above 0.78, brightened
 ones above 0.86 (strips; NEU-DET 0.42 where brightening saturates), native strips shifted by one
 pixel above 0.75. A copy shifted by several pixels is not found (NEU-DET: 2 pixels, 0.4).
+
+Measured on 95 LOL photographs (600 x 400): two of different scenes reach 0.43, two of one scene of which a few things were moved
+0.84; a dark and a well exposed photograph of one scene reach 0.71 at least (0.98 in the median).
 """
 
 from __future__ import annotations
@@ -59,17 +62,18 @@ def read_signature(path: Path) -> Signature:
     """
     if path.suffix.lower() not in (".jpg", ".jpeg"):
         whole = Image.fromarray(read_image(path))
-        return signature(_reduced(whole))
+        return signature(reduced(whole))
     try:
         with Image.open(path) as picture:
             # JPEG decodes at a quarter of the size for much less; an eighth would leave rounding as large as fine steel texture.
             picture.draft("L", (2 * COLUMNS, 2 * ROWS))
-            return signature(_reduced(picture))
+            return signature(reduced(picture))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # all that Pillow raises for bad files
         raise DataError(f"{path}: damaged or truncated picture ({error}); replace the file or take it out of the data set") from error
 
 
-def _reduced(picture: Image.Image) -> NDArray[np.float32]:
+def reduced(picture: Image.Image) -> NDArray[np.float32]:
+    """Return a picture as mean grey levels of cells, ``(32, 64)``, as :func:`signature` takes it."""
     return np.asarray(picture.convert("L").convert("F").resize((COLUMNS, ROWS), Image.Resampling.BOX))
 
 
