@@ -107,7 +107,7 @@ def lift_saturation(image: Tensor, mean: Tensor) -> Tensor:
     >>> scale_of_lift(torch.tensor([0.0, 0.2, 0.4]))
     tensor([1.3477, 1.1750, 1.0023])
     """
-    return scale_colour(image, scale_of_lift(mean).view(-1, 1, 1, 1))
+    return scale_colour(image, scale_of_lift(mean).to(image.dtype).view(-1, 1, 1, 1))
 
 
 def scale_of_lift(mean: Tensor) -> Tensor:
