@@ -93,6 +93,33 @@ def test_recipes_have_no_schema(capsys: pytest.CaptureFixture[str]) -> None:
     assert "`photic train recipe=NAME --cfg job`" in capsys.readouterr().err
 
 
+def test_costs_of_networks_are_listed_for_those_that_match(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "models", "zero_*", "--cost"]) == 0
+    header, row, _, note, *_ = capsys.readouterr().out.splitlines()
+    assert header.split() == ["network", "parameters", "GMAC", "input"]
+    assert row.split() == ["zero_dce", "79,416", "5.190", "1", "x", "3", "x", "256", "x", "256"]
+    assert "default settings" in note
+    (entry,) = listed(capsys, "models", "zero_dce", "--cost", "--schema")
+    assert entry["cost"] == {"num_parameters": 79_416, "num_macs": 79_200 * 256 * 256, "input": [1, 3, 256, 256]}
+    assert entry["fields"]
+
+
+def test_a_network_without_a_standard_input_says_so_in_the_table(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("photic.models.cost._STANDARD", ())
+    assert main(["list", "models", "zero_dce", "--cost"]) == 0
+    row = capsys.readouterr().out.splitlines()[1]
+    assert row.split()[:3] == ["zero_dce", "-", "-"]
+    assert row.endswith("no standard input for a ZeroDCEConfig")
+
+
+@pytest.mark.parametrize("words", [["losses", "--cost"], ["recipes", "--cost"], ["models", "--cost", "--schema"]], ids=str)
+def test_only_networks_have_a_cost_and_one_table_is_shown(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    assert main(["list", *words]) == 2
+    assert "--cost" in capsys.readouterr().err
+
+
 def test_list_alone_shows_the_kinds(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list"]) == 0
     out = capsys.readouterr().out

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from photic.cli.parser import Parser, Section, columns, terminal_width
-from photic.core.errors import ConfigError, UnknownNameError, nearest
+from photic.core.errors import ConfigError, PhoticError, UnknownNameError, nearest
 from photic.core.index import Entry, FieldInfo
 from photic.core.plugins import installed_plugins
 from photic.core.registry import kinds, registry_of
@@ -19,6 +19,7 @@ from photic.workflows.recipes import recipe_entries
 EXAMPLES = (
     ("photic list models", "all networks"),
     ("photic list models 'convnext*'", "some of them"),
+    ("photic list models 'remdinet*' --cost", "parameters and multiply-accumulate operations of each"),
     ("photic list losses focal --schema", "fields, types, ranges and defaults of one"),
     ("photic list augmentations --schema --json", "everything, for machines: JSON Schema of each"),
 )
@@ -27,10 +28,13 @@ OTHER_KINDS = ("recipes", "plugins")
 
 def parser() -> Parser:
     """Return the command's arguments."""
-    made = Parser("list", "Show what there is, and the options of each.", EXAMPLES, _sections, usage="KIND [PATTERN] [--schema] [--json]")
+    made = Parser(
+        "list", "Show what there is, and the options of each.", EXAMPLES, _sections, usage="KIND [PATTERN] [--schema] [--cost] [--json]"
+    )
     made.add_argument("kind", metavar="KIND", nargs="?", help=", ".join([*kinds(), *OTHER_KINDS]))
     made.add_argument("pattern", metavar="PATTERN", nargs="?", default="*", help="a name, or a pattern with * and ?")
     made.add_argument("--schema", action="store_true", help="show the fields of each")
+    made.add_argument("--cost", action="store_true", help="models: parameters and GMAC of each, with its defaults, for a standard input")
     made.add_argument("--json", action="store_true", help="print JSON")
     return made
 
@@ -42,6 +46,10 @@ def main(arguments: Sequence[str]) -> int:
     if options.kind is None:
         print(made.format_help(), end="")
         return 0
+    if options.cost and options.kind != "models":
+        raise ConfigError(f"--cost: {options.kind} have none; `photic list models --cost` shows that of networks")
+    if options.cost and options.schema and not options.json:
+        raise ConfigError("--cost and --schema make two tables; ask for one, or for --json")
     if options.kind in OTHER_KINDS:
         if options.schema:
             raise ConfigError(f"--schema: {options.kind} have no fields; `photic train recipe=NAME --cfg job` prints a recipe's settings")
@@ -54,8 +62,14 @@ def main(arguments: Sequence[str]) -> int:
         known = [*kinds(), *OTHER_KINDS]
         raise UnknownNameError(f"unknown kind '{options.kind}'{nearest(options.kind, known)} (kinds: {', '.join(known)})")
     entries = _entries(options.kind, options.pattern)
+    costs = [_cost(entry.name) for entry in entries] if options.cost else []
     if options.json:
-        print(json.dumps([as_json(entry, fields=options.schema) for entry in entries], indent=2, ensure_ascii=False))
+        rows = [as_json(entry, fields=options.schema) for entry in entries]
+        if costs:
+            rows = [{**row, "cost": cost} for row, cost in zip(rows, costs, strict=True)]
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
+    elif options.cost:
+        print("\n".join(_cost_table([entry.name for entry in entries], costs)))
     elif options.schema:
         print("\n\n".join("\n".join(_schema(entry)) for entry in entries))
     else:
@@ -81,6 +95,33 @@ def as_json(entry: Entry, *, fields: bool) -> dict[str, Any]:
         plain["fields"] = [{**dataclasses.asdict(field), "default": _jsonable(field.default)} for field in found]
         plain["schema"] = {"title": entry.name, "description": entry.summary, **json_schema(found)}
     return plain
+
+
+def _cost(name: str) -> dict[str, Any]:
+    """Return what a network costs as JSON values; the reason instead where it cannot be said. Imports torch."""
+    from photic.models.cost import standard_cost
+
+    try:
+        cost, shape = standard_cost(name)
+    except PhoticError as error:
+        return {"reason": str(error)}
+    return {"num_parameters": cost.num_parameters, "num_macs": cost.num_macs, "input": list(shape)}
+
+
+def _cost_table(names: Sequence[str], costs: Sequence[dict[str, Any]]) -> list[str]:
+    rows = [("network", "parameters", "GMAC", "input")]
+    for name, cost in zip(names, costs, strict=True):
+        if "reason" in cost:
+            rows.append((name, "-", "-", cost["reason"]))
+        else:
+            rows.append((name, f"{cost['num_parameters']:,}", f"{cost['num_macs'] / 1e9:.3f}", " x ".join(map(str, cost["input"]))))
+    wide = [max(len(row[column]) for row in rows) for column in (1, 2)]
+    rows = [(name, number.rjust(wide[0]), macs.rjust(wide[1]), given) for name, number, macs, given in rows]
+    note = (
+        "With default settings (4 classes, 1 diffraction pattern) and one input, batch x channels x height x width. GMAC: billions of "
+        "multiply-accumulate operations of convolutions, linear layers and attention, half the count of floating-point operations."
+    )
+    return [*columns(rows), "", *textwrap.wrap(note, terminal_width())]
 
 
 def _entries(kind: str, pattern: str) -> list[Entry]:
