@@ -59,6 +59,7 @@ def curves(
     y_limits: tuple[float, float] | None = None,
     log_y: bool = False,
     mark_x: float | None = None,
+    stages_x: Sequence[float] = (),
 ) -> Markup:
     """Return values over training.
 
@@ -69,6 +70,7 @@ def curves(
         y_limits: range of the values; found if omitted.
         log_y: logarithmic values.
         mark_x: a place on the axis to mark with a dotted line.
+        stages_x: places where something changed, such as the stages of a schedule; thin lines.
     """
     figure, axes = _chart(title, x_label)
     for line in lines:
@@ -81,6 +83,8 @@ def curves(
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
     if mark_x is not None:
         axes.axvline(mark_x, color=_QUIET, linewidth=1, linestyle=":")
+    for place in stages_x:
+        axes.axvline(place, color=_GRID, linewidth=1.6)
     return _svg(figure, title)
 
 

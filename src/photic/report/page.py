@@ -178,6 +178,24 @@ def picture(uri: str, alternative: str, caption: str = "", *, sharp: bool = Fals
     return _block("picture", uri, alternative, caption, sharp, least_px, most_px)
 
 
+def slider(
+    before: str, after: str, *, labels: tuple[str, str] = ("before", "after"), alternative: str, caption: str = "", size: tuple[int, int]
+) -> Markup:
+    """Return two pictures of one size over each other: whoever scrolls sideways over them wipes from one to the other.
+
+    No script is needed. Where a browser cannot, it shows the first picture, and the second to the right of it.
+
+    Args:
+        before: data URI of the picture that lies above, on the left of the edge.
+        after: data URI of the picture below it.
+        labels: what they are called.
+        alternative: what they show, for those who cannot see it.
+        caption: under them.
+        size: (height, width) of both, in any unit.
+    """
+    return _block("slider", before, after, labels, alternative, caption, size)
+
+
 def grid(blocks: Sequence[Markup], width_px: int = 320) -> Markup:
     """Return blocks beside each other, as many in a row as find room with at least ``width_px``."""
     return _block("grid", blocks, width_px)
@@ -264,7 +282,12 @@ def jpeg_uri(image: NDArray[np.uint8], quality: int = 84) -> str:
     """Return a picture ``(H, W, 3)`` uint8 as a data URI."""
     content = io.BytesIO()
     Image.fromarray(image).save(content, format="JPEG", quality=quality, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(content.getvalue()).decode("ascii")
+    return jpeg_file_uri(content.getvalue())
+
+
+def jpeg_file_uri(content: bytes) -> str:
+    """Return a JPEG file's content as a data URI."""
+    return "data:image/jpeg;base64," + base64.b64encode(content).decode("ascii")
 
 
 def png_uri(content: bytes) -> str:

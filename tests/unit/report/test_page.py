@@ -148,3 +148,12 @@ def test_a_picture_is_embedded_whole_and_its_words_are_escaped() -> None:
     assert kept.tolist() == np.arange(48).reshape(4, 4, 3).tolist()
     assert "<script>" not in made and 'class="picture sharp"' in made
     assert "figcaption" not in page.picture(source, "a picture")
+
+
+def test_a_slider_holds_both_pictures_without_a_script() -> None:
+    block = page.slider("data:image/jpeg;base64,AAAA", "data:image/jpeg;base64,BBBB", alternative='a "dark" room', size=(40, 60))
+    assert "AAAA" in block and "BBBB" in block
+    assert "<script" not in block
+    assert "aspect-ratio:60/40" in block
+    assert "a &#34;dark&#34; room" in block
+    assert block.count('tabindex="0"') == 1  # the keyboard scrolls it, too
