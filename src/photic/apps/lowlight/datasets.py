@@ -12,21 +12,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from photic.apps.lowlight.pairing import Pair, PairTable, Problem, read_pairs, scene_numbers, table_fingerprint
+from photic.apps.lowlight.pairing import Pair, PairTable, Problem, read_pairs, table_fingerprint
 from photic.apps.lowlight.photo import photo_size
 from photic.apps.lowlight.samples import DrawnPairs, PairCrops, PairFiles, PairSource, WholePairs, different_sizes
+from photic.apps.lowlight.scenes import UNPAIRED_PREFIX, Indices, join_scenes, read_split, split_by_scene
 from photic.apps.lowlight.synthetic import draw_pair
 from photic.core.errors import ConfigError, DataError
 from photic.core.registry import datasets
 from photic.core.schema import Range
-from photic.data.base import PHASES, DataConfig, PreparedData
-from photic.data.split import random_split
-
-Indices = dict[str, NDArray[np.int64]]
-UNPAIRED_PREFIX = "unpaired/"
-"""Comes before the names of dark pictures without truth that are mixed into training."""
+from photic.data.base import DataConfig, PreparedData
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +114,8 @@ class LowLightPairsConfig(LowLightDataConfig):
     """Which names belong together: equal ones; also those equal without words such as _low, _dark, _gt or _normal; or dark ones alone."""
     faulty: Literal["refuse", "skip"] = "refuse"
     """What to do about files without a partner, unreadable files and pairs of two sizes; skipped ones are counted in the run's notes."""
+    group_near_duplicates: bool = True
+    """Count pictures that are nearly the same as one scene, unless pairs.csv or the files' names give scenes (12 ms per picture)."""
     unpaired_root: Path | None = None
     """Folder of dark pictures without truth that are mixed into the training batches."""
     cache_mb: Annotated[float, Range(ge=0)] = 1000.0
@@ -131,6 +128,7 @@ class LowLightPairsConfig(LowLightDataConfig):
             DataError: files are missing, unreadable or contradict each other; the message names them.
         """
         table, sizes = self.read_table()
+        table = join_scenes(table, compare=self.group_near_duplicates and self.split_file is None)
         if self.faulty == "refuse":
             table.refuse_problems()
         if not table.pairs:
@@ -208,95 +206,6 @@ class LowLightGeneratedConfig(LowLightDataConfig):
         fingerprint = hashlib.sha256(stamp.encode()).hexdigest()
         sizes = [(self.size_px, self.size_px)] * self.num_samples
         return self._prepared(pairs, sizes, indices, DrawnPairs(drawn), seed=seed, fingerprint=fingerprint, notes=notes)
-
-
-def split_by_scene(table: PairTable, val_fraction: float, test_fraction: float = 0.0, seed: int = 0) -> tuple[Indices, tuple[str, ...]]:
-    """Split pairs so that no scene is on two sides; parts given by the folders stay as they are.
-
-    Args:
-        table: the pairs.
-        val_fraction: share of the pairs for validation.
-        test_fraction: share for the test; 0 makes none.
-        seed: draws which scenes go where.
-
-    Returns:
-        Rows of ``train``, ``val`` and perhaps ``test``, and what a user should know.
-
-    Raises:
-        DataError: there are too few scenes, or a scene lies in two parts that the folders give.
-    """
-    scenes = np.array(scene_numbers(table))
-    given = np.array([pair.phase or "train" for pair in table.pairs])
-    _refuse_leaks(table, scenes, given)
-    fixed = {phase: np.flatnonzero(given == phase) for phase in ("val", "test") if (given == phase).any()}
-    pool = np.flatnonzero(given == "train")
-    shares = {phase: share for phase, share in (("val", val_fraction), ("test", test_fraction)) if share and phase not in fixed}
-    num_scenes = len(np.unique(scenes[pool]))
-    if num_scenes < len(shares) + 1:
-        raise DataError(
-            f"{table.root}: {num_scenes} scene{'s' if num_scenes != 1 else ''} cannot be split into train, {', '.join(shares)} without"
-            " a scene on two sides; add pictures, or give a split in data.split_file"
-        )
-    indices: Indices = dict(fixed)
-    if shares:
-        ratios = np.array([1 - sum(shares.values()), *shares.values()])
-        parts = random_split(scenes[pool], ratios, seed)
-        indices |= {phase: pool[rows] for phase, rows in zip(("train", *shares), parts, strict=True)}
-    else:
-        indices["train"] = pool
-    notes = tuple(f"{phase}: the part of that name in the folders ({len(rows)} pictures)" for phase, rows in fixed.items())
-    shared = len(table.pairs) - int(scenes.max()) - 1
-    if shared:
-        notes = (*notes, f"{int(scenes.max()) + 1} scenes among {len(table.pairs)} pictures; pictures of one scene stay in one split")
-    return {phase: indices[phase] for phase in PHASES if phase in indices}, notes
-
-
-def read_split(path: Path, names: list[str]) -> tuple[Indices, tuple[str, ...]]:
-    """Read a saved split: phase to list of names. Names of mixed-in pictures without truth are none of its business.
-
-    Raises:
-        DataError: no such file, no split, a name that is not in the data or in two parts.
-    """
-    where = f"data.split_file={path}"
-    if not path.is_file():
-        raise DataError(f"{where}: no such file; expected the split.json of a run")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{where}: not JSON that can be read ({error}); expected the split.json of a run") from error
-    known = isinstance(content, dict) and {"train", "val"} <= set(content) <= set(PHASES)
-    if not known or not all(isinstance(part, list) for part in content.values()):
-        raise DataError(f"{where}: expected lists of names under train, val and perhaps test, as in the split.json of a run")
-    rows = {name: row for row, name in enumerate(names)}
-    used: dict[str, str] = {}
-    parts = {phase: [name for name in part if not str(name).startswith(UNPAIRED_PREFIX)] for phase, part in content.items()}
-    for phase, part in parts.items():
-        for name in part:
-            if name not in rows:
-                missing = sum(other not in rows for others in parts.values() for other in others)
-                raise DataError(
-                    f"{where}: '{name}' ({phase}) is not in the data ({missing} such names); use the data the split was made for"
-                )
-            if name in used:
-                raise DataError(f"{where}: '{name}' is in {used[name]} and again in {phase}; a picture belongs to one split")
-            used[name] = phase
-    for phase in ("train", "val"):
-        if not parts[phase]:
-            raise DataError(f"{where}: the {phase} split is empty")
-    left_out = len(rows) - len(used)
-    notes = (f"{left_out} pictures are in no split of {path.name} and are left out",) if left_out else ()
-    return {phase: np.array([rows[name] for name in parts[phase]], dtype=np.int64) for phase in PHASES if parts.get(phase)}, notes
-
-
-def _refuse_leaks(table: PairTable, scenes: NDArray[np.int64], given: NDArray[np.str_]) -> None:
-    for scene in np.unique(scenes):
-        own = np.flatnonzero(scenes == scene)
-        if len(set(given[own].tolist())) > 1:
-            listed = ", ".join(f"{table.pairs[row].name} ({given[row]})" for row in own[:4])
-            raise DataError(
-                f"{table.root}: one scene lies in two parts that the folders give: {listed}; what is trained on would be measured on. "
-                "Move these pictures into one part, or give a split in data.split_file"
-            )
 
 
 def _with_sizes(table: PairTable) -> tuple[PairTable, dict[str, tuple[int, int]]]:

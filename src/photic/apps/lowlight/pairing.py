@@ -12,7 +12,6 @@ from typing import Literal
 
 from photic.apps.lowlight.layouts import FolderPair, describe_layouts, find_folders, hint_at_other_root
 from photic.core.errors import DataError
-from photic.core.files import sha256_of
 from photic.data.images import list_images
 
 Pairing = Literal["strict", "flexible", "none"]
@@ -44,6 +43,8 @@ class Pair:
     """The true picture; None where nobody knows it."""
     scene: str
     """What was photographed; pictures of one scene never lie on both sides of a split."""
+    scene_given: bool = False
+    """Files or names say so; otherwise the scene is the picture's own name until pictures are compared."""
     phase: str | None = None
     """``train``, ``val`` or ``test`` where the layout says so."""
 
@@ -118,7 +119,7 @@ def read_pairs(root: Path | str, pairing: Pairing = "flexible") -> PairTable:
         what = "is a file" if root.exists() else "no such folder"
         raise DataError(f"data.root={root}: {what} (from {Path.cwd()}); expected one of:{describe_layouts()}")
     if (root / PAIRS_FILE).is_file():
-        return _with_scenes(_from_csv(root, pairing))
+        return _from_csv(root, pairing)
     folders = find_folders(root)
     if pairing == "none":
         return _unpaired(root, folders)
@@ -140,13 +141,7 @@ def read_pairs(root: Path | str, pairing: Pairing = "flexible") -> PairTable:
             + ("; data.pairing=flexible also matches names that differ in a word such as low or normal" if pairing == "strict" else "")
         )
     layout = ", ".join(dict.fromkeys(folder.layout for folder in folders))
-    return _with_scenes(PairTable(root, layout, tuple(sorted(pairs, key=lambda pair: pair.name)), tuple(problems)))
-
-
-def scene_numbers(table: PairTable) -> list[int]:
-    """Return the scene of every pair as a number from 0, by first appearance."""
-    numbers: dict[str, int] = {}
-    return [numbers.setdefault(pair.scene, len(numbers)) for pair in table.pairs]
+    return PairTable(root, layout, tuple(sorted(pairs, key=lambda pair: pair.name)), tuple(problems))
 
 
 def key_of(name: str) -> str:
@@ -192,8 +187,8 @@ def _from_csv(root: Path, pairing: Pairing) -> PairTable:
         if not high and pairing != "none":
             problems.append(Problem("unpaired", f"{path}, line {line}: pair '{name}' has no true picture (column high is empty)"))
             continue
-        scene = (row.get("scene") or "").strip() or name
-        pairs.append(Pair(name, root / low, root / high if high else None, scene))
+        scene = (row.get("scene") or "").strip()
+        pairs.append(Pair(name, root / low, root / high if high else None, scene or name, scene_given=bool(scene)))
     if not pairs and not problems:
         raise DataError(f"{path}: no rows; expected one per pair")
     return PairTable(root, PAIRS_FILE, tuple(pairs), tuple(problems))
@@ -206,11 +201,7 @@ def _unpaired(root: Path, folders: Sequence[FolderPair]) -> PairTable:
         layout = "dark pictures of " + ", ".join(dict.fromkeys(folder.layout for folder in folders))
     else:
         places, layout = [("", root, None)], "a folder of dark pictures"
-    pairs = [
-        Pair(prefix + name, path, None, _scene_of(prefix, name), phase)
-        for prefix, folder, phase in places
-        for name, path in _named(folder).items()
-    ]
+    pairs = [_pair(prefix, name, path, None, phase) for prefix, folder, phase in places for name, path in _named(folder).items()]
     return PairTable(root, layout, tuple(sorted(pairs, key=lambda pair: pair.name)))
 
 
@@ -233,10 +224,7 @@ def _matched(root: Path, folder: FolderPair, pairing: Pairing) -> tuple[list[Pai
             partner = _matched_exposures(folder, lows, highs)
         else:
             partner |= _matched_keys(folder, lows, highs, partner)
-    pairs = [
-        Pair(folder.prefix + name, lows[name], highs[other], _scene_of(folder.prefix, name), folder.phase)
-        for name, other in partner.items()
-    ]
+    pairs = [_pair(folder.prefix, name, lows[name], highs[other], folder.phase) for name, other in partner.items()]
     used = set(partner.values())
     problems = [
         Problem("unpaired", f"{path.relative_to(root)}: no true picture of that name in {folder.high.relative_to(root)}/")
@@ -299,37 +287,9 @@ def _sid_scene(name: str) -> str:
     return match["scene"] if match else name
 
 
-def _scene_of(prefix: str, name: str) -> str:
-    return prefix + _sid_scene(name)
-
-
-def _with_scenes(table: PairTable) -> PairTable:
-    """Join scenes whose true (or, without them, dark) pictures are the same file twice; say so."""
-    files = [pair.high or pair.low for pair in table.pairs]
-    sizes: dict[int, set[Path]] = {}
-    for file in files:
-        sizes.setdefault(file.stat().st_size, set()).add(file)
-    digests = {file: sha256_of(file) for same in sizes.values() if len(same) > 1 for file in same}
-    first: dict[str, str] = {}  # digest or file to the scene it was first met in
-    joined: dict[str, str] = {}
-
-    def root_of(scene: str) -> str:
-        while scene in joined:
-            scene = joined[scene]
-        return scene
-
-    count = 0
-    for pair, file in zip(table.pairs, files, strict=True):
-        own = root_of(pair.scene)
-        other = root_of(first.setdefault(digests.get(file, str(file)), own))
-        if other != own:
-            joined[own] = other
-            count += 1
-    if not joined:
-        return table
-    pairs = tuple(replace(pair, scene=root_of(pair.scene)) for pair in table.pairs)
-    note = f"{count} scenes were joined with others, since their pictures are identical"
-    return replace(table, pairs=pairs, notes=(*table.notes, note))
+def _pair(prefix: str, name: str, low: Path, high: Path | None, phase: str | None) -> Pair:
+    scene = _sid_scene(name)
+    return Pair(prefix + name, low, high, prefix + scene, phase=phase, scene_given=scene != name)
 
 
 def table_fingerprint(table: PairTable) -> str:
