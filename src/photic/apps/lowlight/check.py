@@ -181,8 +181,8 @@ def complaints(facts: PairFacts) -> list[Problem]:
         return [
             Problem(
                 "not one scene",
-                f"pair '{pair.name}': the two pictures agree to {found.correlation:.2f} only, however they are laid on each other (pairs of one"
-                f" scene: 0.6 and more): {pair.low.name} belongs to another one, or is too dark to show anything",
+                f"pair '{pair.name}': the two pictures agree to {found.correlation:.2f} only, however they are laid (pairs of one scene:"
+                f" 0.6 and more): {pair.low.name} belongs to another one, or is too dark to show anything",
                 name,
             )
         ]
