@@ -1,4 +1,4 @@
-"""What every registered loss keeps to, by what it acts on: logits, diffraction amplitudes, object patches."""
+"""What every registered loss keeps to, by what it acts on: logits, diffraction amplitudes, object patches, pictures, masks, curve maps."""
 
 import copy
 import dataclasses
@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from photic.core import index
+from photic.core.errors import ConfigError
 from photic.core.registry import losses
 from photic.core.schema import field_types
 from photic.losses import get_registry
@@ -19,13 +20,31 @@ CLASSES = {
     "amplitude_mae": "AmplitudeMAELoss",
     "asymmetric": "AsymmetricLoss",
     "bce_with_logits": "BCEWithLogitsLoss",
+    "charbonnier": "CharbonnierLoss",
+    "colour_consistency": "ColourConsistencyLoss",
+    "colour_constancy": "ColourConstancyLoss",
+    "colour_diversity": "ColourDiversityLoss",
     "complex_mae": "ComplexMAELoss",
+    "curve_penalty": "CurvePenaltyLoss",
+    "exposure": "ExposureLoss",
+    "exposure_control": "ExposureControlLoss",
     "focal": "FocalLoss",
+    "illumination_smoothness": "IlluminationSmoothnessLoss",
+    "l1": "L1Loss",
+    "mask_mean": "MaskMeanLoss",
+    "ms_ssim_loss": "MSSSIMLoss",
+    "perceptual": "PerceptualLoss",
     "poisson_nll": "PoissonNLLLoss",
+    "sobel_edge": "SobelEdgeLoss",
+    "spatial_consistency": "SpatialConsistencyLoss",
+    "ssim_loss": "SSIMLoss",
     "sum": "SumLoss",
     "total_variation": "TotalVariationLoss",
 }
-REQUIRED = {"sum": {"terms": {"main": {"name": "focal", "alpha": "dynamic"}, "side": {"name": "bce_with_logits", "weight": 0.5}}}}
+REQUIRED = {
+    "sum": {"terms": {"main": {"name": "focal", "alpha": "dynamic"}, "side": {"name": "bce_with_logits", "weight": 0.5}}},
+    "perceptual": {"backbone": "test_resnet", "pretrained": False, "layers": (0, 1)},  # no hub, no half gigabyte
+}
 FITTED = {"focal": {"alpha": "dynamic"}, "bce_with_logits": {"pos_weight": "dynamic"}}
 LABELS = torch.tensor([[1, 0, 0], [1, 1, 0], [0, 0, 1], [1, 0, 0]])
 
@@ -38,6 +57,12 @@ def configured(name, **fields):
 ON = {name: configured(name).build().acts_on for name in get_registry().list_losses()}
 ON_LOGITS = [name for name, kind in ON.items() if kind == "logits"]
 TO_A_TARGET = [name for name in ON if configured(name).build().needs_target]
+# Shortest sides of pictures that a loss takes, where 32 pixels are too few.
+SIDES_PX = {"ms_ssim_loss": 176}
+# Losses of pictures that judge single pixels (or their neighbourhoods) take a mask; those that judge regions or the whole refuse one.
+OF_PICTURES = ("picture", "brightening", "mask", "curves")
+MASKED = ("l1", "charbonnier", "sobel_edge", "colour_consistency")
+CHANNELS = {"picture": 3, "brightening": 3, "mask": 1, "curves": 24}
 
 
 @pytest.fixture(params=get_registry().list_losses())
@@ -45,10 +70,17 @@ def name(request):
     return request.param
 
 
-def prediction_and_target(kind, num=4):
-    """Return what a loss of this kind compares: ``num`` rows of three labels, or ``num`` groups of three patterns or patches of 6 x 6."""
+def prediction_and_target(name, num=4):
+    """Return what a loss compares: ``num`` rows of three labels, groups of three patterns or patches of 6 x 6, or (dark) pictures."""
+    kind = ON[name]
     generator = torch.Generator().manual_seed(0)
     shape = (num, 3, 6, 6)
+    if kind in OF_PICTURES:
+        side = SIDES_PX.get(name, 32)
+        sizes = (num, CHANNELS[kind], side, side)
+        target = torch.rand(sizes, generator=generator)
+        # Not independent of the target: MS-SSIM of pictures that have nothing in common is at its floor.
+        return (0.1 + 0.3 * target + 0.2 * torch.rand(sizes, generator=generator)).requires_grad_(), target
     if kind == "logits":
         return torch.randn(num, 3, generator=generator, requires_grad=True), LABELS[:num].float()
     if kind == "diffraction":
@@ -61,7 +93,7 @@ def prediction_and_target(kind, num=4):
 
 @pytest.fixture
 def batch(name):
-    return prediction_and_target(ON[name])
+    return prediction_and_target(name)
 
 
 def test_none_of_the_known_losses_has_vanished():
@@ -88,7 +120,12 @@ def test_it_is_a_finite_scalar_whose_gradient_reaches_every_prediction(name, bat
     assert value.shape == ()
     assert torch.isfinite(value)
     assert torch.isfinite(gradient.abs()).all()
-    assert gradient.abs().min() > 0
+    if ON[name] not in OF_PICTURES:
+        assert gradient.abs().min() > 0
+        return
+    # Some judge the brightest and the darkest channel, or differences that can cancel: of any block of pixels, something must count.
+    blocks = torch.nn.functional.max_pool2d(gradient.abs().amax(dim=1), 4)
+    assert blocks.min() > 0
 
 
 def test_its_terms_sum_to_it_and_its_weight_acts_once(name, batch):
@@ -109,7 +146,7 @@ def test_it_falls_when_logits_move_to_the_labels(name):
 @pytest.mark.parametrize("name", [name for name in TO_A_TARGET if ON[name] != "logits"])
 def test_it_falls_when_the_prediction_moves_to_the_target(name):
     loss = configured(name).build()
-    start, target = prediction_and_target(ON[name])
+    start, target = prediction_and_target(name)
     values = [loss(start + share * (target - start), target).item() for share in (0.0, 0.3, 0.7, 1.0)]
     assert values == sorted(values, reverse=True)
 
@@ -117,13 +154,29 @@ def test_it_falls_when_the_prediction_moves_to_the_target(name):
 def test_it_looks_at_the_target_if_it_says_so(name, batch):
     loss = configured(name).build().fit(LABELS)
     prediction, target = batch
-    other = 1 - target if ON[name] == "logits" else 2 * target + 1
-    assert (loss(prediction, target) != loss(prediction, other)) == (name in TO_A_TARGET)
+    other = 1 - target if ON[name] == "logits" else target.flip(3) if ON[name] in OF_PICTURES else 2 * target + 1
+    # What brightening is judged by is the dark picture, which stands where a target would.
+    assert (loss(prediction, target) != loss(prediction, other)) == (name in TO_A_TARGET or ON[name] == "brightening")
+
+
+@pytest.mark.parametrize("name", [name for name in ON if ON[name] in OF_PICTURES and name not in TO_A_TARGET and ON[name] != "brightening"])
+def test_what_judges_alone_takes_nothing_for_a_target(name):
+    prediction, target = prediction_and_target(name)
+    loss = configured(name).build()
+    assert torch.equal(loss(prediction, None), loss(prediction, target))
 
 
 def test_a_mask_of_ones_changes_nothing_and_rows_left_out_do_not_count(name, batch):
     loss = configured(name).build().fit(LABELS)
     prediction, target = batch
+    if ON[name] in OF_PICTURES and name not in MASKED:
+        with pytest.raises(ConfigError, match=f"{name}: takes no mask"):
+            loss(prediction, target, torch.ones(target.shape))
+        # Without a mask, samples are left out by leaving them away: each must be judged for itself.
+        if name != "perceptual":  # which is relative to the features of the whole batch
+            each = torch.stack([loss(prediction[row : row + 1], target[row : row + 1]) for row in range(len(target))])
+            torch.testing.assert_close(loss(prediction, target), each.mean())
+        return
     torch.testing.assert_close(loss(prediction, target, torch.ones(target.shape)), loss(prediction, target))
     mask = torch.ones(target.shape)
     mask[1] = 0
@@ -132,7 +185,7 @@ def test_a_mask_of_ones_changes_nothing_and_rows_left_out_do_not_count(name, bat
 
 
 def test_batch_1_works(name):
-    assert torch.isfinite(configured(name).build().fit(LABELS)(*prediction_and_target(ON[name], 1)))
+    assert torch.isfinite(configured(name).build().fit(LABELS)(*prediction_and_target(name, 1)))
     if ON[name] == "logits":
         assert torch.isfinite(configured(name).build().fit(LABELS)(torch.zeros(1, 3), torch.ones(1, 3)))
 
