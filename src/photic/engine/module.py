@@ -22,7 +22,7 @@ from photic.engine.state import Plan, TrainingState
 from photic.metrics.base import Metric
 from photic.optim.ema import WeightAverage
 from photic.optim.optimizers import OptimizerConfig
-from photic.optim.schedules import ScheduleConfig
+from photic.optim.schedules import Schedule, ScheduleConfig
 from photic.tasks.base import Phase, StepResult, Task
 
 
@@ -202,12 +202,10 @@ class EngineModule(lightning.LightningModule):
         return self.optimizer_config.lr * self.schedule.factor(self.state.steps)
 
     def group_rates(self) -> dict[str, float]:
-        """Return the rates that the last step was made with, by group; empty where they only differ by fixed factors."""
-        groups = self.trainer.optimizers[0].param_groups
-        factor = self.schedule.factor(max(0, self.state.steps - 1))
-        if all(math.isclose(group["lr"], group["base_lr"] * factor) for group in groups):
+        """Return the rates that the last step was made with, by group, where the schedule has rates of its own for some groups."""
+        if type(self.schedule).rate is Schedule.rate:
             return {}
-        return {f"lr/{group['name']}": float(group["lr"]) for group in groups}
+        return {f"lr/{group['name']}": float(group["lr"]) for group in self.trainer.optimizers[0].param_groups}
 
     def _reweigh(self) -> None:
         """Give the loss's terms the weights that the schedule has for the present step."""

@@ -116,7 +116,7 @@ class GlanceNet(Enhancer):
         self.config = config
         widths = (config.width // 2, config.width, config.width + config.width // 2)
         fine, middle, coarse = widths
-        self.multiple = 8
+        self.multiple = self.tile_align = 8
         # Convolutions at stride 2, 4 and 8, down and up again, each looking one pixel of its own around.
         self.margin_px = 2 * 6 + 4 * 4 + 16 * config.num_blocks + 8
         self.decision = GlobalDecision(config.decision_size, config.decision_channels)

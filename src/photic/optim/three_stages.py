@@ -16,7 +16,6 @@ from photic.core.registry import schedules
 from photic.core.schema import Range
 from photic.optim.schedules import Schedule, ScheduleConfig
 
-Weights = Annotated[tuple[float, float, float], Range(ge=0)]
 NEVER_RAMPED = ("reconstruction", "ssim")
 """Terms that hold the picture together: never below the weight of their stage."""
 
@@ -31,21 +30,21 @@ class ThreeStagesConfig(ScheduleConfig):
 
     fractions: Annotated[tuple[float, float, float], Range(gt=0, lt=1)] = (0.10, 0.65, 0.25)
     """Shares of all steps; they sum to 1."""
-    reconstruction: Weights = (1.2, 1.2, 1.1)
+    reconstruction: Annotated[tuple[float, float, float], Range(ge=0)] = (1.2, 1.2, 1.1)
     """Weight of this term in each stage; never ramped."""
-    exposure: Weights = (0.0, 0.07, 0.04)
+    exposure: Annotated[tuple[float, float, float], Range(ge=0)] = (0.0, 0.07, 0.04)
     """Weight in each stage."""
-    edge: Weights = (0.0, 0.12, 0.15)
+    edge: Annotated[tuple[float, float, float], Range(ge=0)] = (0.0, 0.12, 0.15)
     """Weight in each stage."""
-    ssim: Weights = (0.80, 0.65, 0.55)
+    ssim: Annotated[tuple[float, float, float], Range(ge=0)] = (0.80, 0.65, 0.55)
     """Weight of this term in each stage; never ramped."""
-    colour: Weights = (0.20, 0.07, 0.08)
+    colour: Annotated[tuple[float, float, float], Range(ge=0)] = (0.20, 0.07, 0.08)
     """Weight in each stage."""
-    diversity: Weights = (0.30, 0.07, 0.08)
+    diversity: Annotated[tuple[float, float, float], Range(ge=0)] = (0.30, 0.07, 0.08)
     """Weight in each stage."""
-    mask: Weights = (0.0, 0.03, 0.05)
+    mask: Annotated[tuple[float, float, float], Range(ge=0)] = (0.0, 0.03, 0.05)
     """Weight in each stage."""
-    perceptual: Weights = (0.0, 0.0, 0.03)
+    perceptual: Annotated[tuple[float, float, float], Range(ge=0)] = (0.0, 0.0, 0.03)
     """Weight in each stage."""
     ramp_epochs: Annotated[float, Range(ge=0)] = 20.0
     """Epochs over which the auxiliary terms of a stage come in, along half a cosine; a shorter stage shortens it."""
