@@ -170,8 +170,11 @@ def _filtered(stack: Tensor, kernel: Tensor) -> Tensor:
     """Gaussian means ``(5, B, C, H', W')`` over all windows that lie inside."""
     height, width = stack.shape[-2:]
     with torch.autocast(device_type=stack.device.type, enabled=False):
-        flat = stack.reshape(-1, 1, height, width)
-        made = F.conv2d(F.conv2d(flat, kernel[None, None, :, None]), kernel[None, None, None, :])
+        # As channels of one picture, not as pictures of one channel: the same numbers, and some thirty times as fast on a CPU.
+        flat = stack.reshape(1, -1, height, width)
+        planes = flat.shape[1]
+        down, along = kernel.view(1, 1, -1, 1).expand(planes, 1, -1, 1), kernel.view(1, 1, 1, -1).expand(planes, 1, 1, -1)
+        made = F.conv2d(F.conv2d(flat, down, groups=planes), along, groups=planes)
     return made.reshape(*stack.shape[:-2], *made.shape[-2:])
 
 
