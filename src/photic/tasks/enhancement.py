@@ -231,7 +231,8 @@ class EnhancementConfig(TaskConfig):
         if not isinstance(model, EnhancerConfig):
             raise ConfigError(f"config.model.name: '{model.registry_name}' does not enhance pictures; see `photic list models`")
         network, criterion = model.build(), loss.build()
-        self._check_loss(criterion, loss, network, data)
+        if isinstance(data, PreparedData):  # a bundle, from a description, holds no loss
+            self._check_loss(criterion, network, data)
         task = EnhancementTask(EnhancementGraph(network), criterion, self)
         parts = sorted({network.part_of(name) for name, _ in network.named_parameters()})
         unknown = sorted(set(self.part_lr_factors) - set(parts))
@@ -241,9 +242,9 @@ class EnhancementConfig(TaskConfig):
             )
         return task
 
-    def _check_loss(self, criterion: BaseLoss, loss: LossConfig, network: Enhancer, data: PreparedData | Mapping[str, Any]) -> None:
+    def _check_loss(self, criterion: BaseLoss, network: Enhancer, data: PreparedData) -> None:
         parts = criterion.named_parts() if isinstance(criterion, SumLoss) else {criterion.term_name: criterion}
-        has_targets = data.extras.get("has_targets", True) if isinstance(data, PreparedData) else True
+        has_targets = data.extras.get("has_targets", True)
         available = {"picture", "brightening", *network.part_names}
         for name, part in parts.items():
             if part.acts_on not in ACTS_ON and part.acts_on != "parts":
