@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from photic.cli.parser import Section, columns
-from photic.core.plugins import Command, Plugin, installed_plugins, load_reference
+from photic.core.plugins import Command, Plugin, installed_plugins, load_reference, shipped_models
 
 Verb = Literal["predict", "evaluate"]
 
@@ -17,10 +17,12 @@ def command_of(verb: Verb, arguments: Sequence[str]) -> Callable[[list[str]], in
 
     Args:
         verb: the command.
-        arguments: what comes after it; the first path that is a model decides.
+        arguments: what comes after it; the first path that is a model, or name of a model that comes with Photic, decides.
     """
     known = {task: command for plugin in installed_plugins().values() for task, command in _of(plugin, verb).items()}
-    candidates = [word for word in arguments if not word.startswith("-") and Path(word).exists()] if known else []
+    shipped = shipped_models() if known else {}
+    words = [word for word in arguments if not word.startswith("-")] if known else []
+    candidates = [Path(word) if Path(word).exists() else shipped[word] for word in words if Path(word).exists() or word in shipped]
     if candidates:
         from photic.workflows.info import task_of
 

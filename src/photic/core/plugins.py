@@ -50,6 +50,9 @@ class Plugin:
     """One line for listings."""
     recipes: str = "recipes"
     """Folder inside the package that holds recipe files (``*.yaml``); it may be absent."""
+    weights: str = "weights"
+    """Folder inside the package that holds models that come with it, bundles (``*.photic``); it may be absent. A file's stem is the name
+    by which commands take it."""
     demo: str | None = None
     """Runs the application's main job on generated data: ``run(folder, progress) -> DemoResult``."""
     report: str | None = None
@@ -70,6 +73,10 @@ class Plugin:
     def folder(self) -> Path:
         """Return the package's folder without importing the package itself."""
         return package_folder(self.package)
+
+    def shipped_models(self) -> dict[str, Path]:
+        """Return the name and bundle of each model that comes with the package."""
+        return {path.stem: path for path in sorted((self.folder() / self.weights).glob("*.photic"))}
 
     def recipe_files(self) -> dict[str, Path]:
         """Return recipe name to file."""
@@ -121,6 +128,37 @@ def get_plugin(name: str) -> Plugin:
     if name not in plugins:
         raise UnknownNameError(f"unknown application '{name}'{nearest(name, plugins)} (installed: {', '.join(plugins)})")
     return plugins[name]
+
+
+def shipped_models() -> dict[str, Path]:
+    """Return the name and bundle of each model that comes with an installed plug-in.
+
+    Raises:
+        PhoticError: two plug-ins bring a model of the same name.
+    """
+    found: dict[str, Path] = {}
+    for plugin in installed_plugins().values():
+        for name, path in plugin.shipped_models().items():
+            if name in found:
+                raise PhoticError(f"model '{name}' comes twice, as {found[name]} and {path}; uninstall one of the plug-ins")
+            found[name] = path
+    return found
+
+
+def model_source(model: Path | str) -> Path:
+    """Return the path that a model's name or path means; what exists as a path is taken as one.
+
+    Raises:
+        UnknownNameError: neither a path nor the name of a model that comes with a plug-in.
+    """
+    path = Path(model)
+    if path.exists():
+        return path
+    known = shipped_models()
+    if str(model) in known:
+        return known[str(model)]
+    come = f"models that come with Photic: {', '.join(known)}" if known else "no models come with this installation"
+    raise UnknownNameError(f"{model}: no such bundle, run or checkpoint{nearest(str(model), known)} ({come})")
 
 
 def requirement(module: str) -> str | None:

@@ -22,7 +22,7 @@ from photic.apps.lowlight.enhancing import (
     tile_layout,
 )
 from photic.apps.lowlight.photo import Photo, read_photo, write_photo
-from photic.core.errors import CheckpointError, ConfigError, DataError
+from photic.core.errors import CheckpointError, ConfigError, DataError, UnknownNameError
 from photic.functional.overview import overview
 from photic.models.zero_dce import ZeroDCE
 from photic.tasks.enhancement import EnhancementGraph
@@ -250,7 +250,7 @@ def test_other_images_are_refused(enhancer, tmp_path):
 
 
 def test_models_that_are_none_are_refused(tmp_path):
-    with pytest.raises(DataError, match="no such bundle, run or checkpoint"):
+    with pytest.raises(UnknownNameError, match="no such bundle, run or checkpoint"):
         load_enhancer("nosuchmodel")
     (tmp_path / "a.photic").write_bytes(b"nonsense")
     with pytest.raises(CheckpointError):

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from photic.apps.lowlight.depth import KINDS, Pixels, from_float, to_tensor
 from photic.apps.lowlight.photo import Photo, read_photo
-from photic.apps.lowlight.shipped import model_source
 from photic.core.errors import ConfigError, DataError
+from photic.core.plugins import model_source
 from photic.functional.overview import OVERVIEW_PX
 from photic.functional.tiling import Span, tile_positions, tiled_bands
 from photic.inference.predictor import LoadedModel, load
@@ -198,6 +198,7 @@ def enhance(image: Any, model: Any = "lowlight", strength: float = 1.0, *, devic
         ConfigError: a strength or tile that is not possible, or the model is no enhancer.
         DataError: the image is none of these, or its file cannot be read.
         CheckpointError: the model cannot be loaded.
+        UnknownNameError: there is no such model.
 
     >>> from photic.apps.lowlight import enhance
     >>> bright = enhance("night.jpg", strength=0.8)  # doctest: +SKIP
@@ -228,7 +229,7 @@ def load_enhancer(model: Path | str, device: str = "auto") -> LoadedModel:
     Raises:
         ConfigError: the model is no enhancer of pictures.
         CheckpointError: it cannot be loaded.
-        DataError: there is no such model.
+        UnknownNameError: there is no such model.
     """
     loaded = load(model_source(model), device)
     graph_of(loaded)
