@@ -165,7 +165,8 @@ def opened(path: Path | str) -> Iterator[Image.Image]:
 
 def _orientation(image: Image.Image) -> int:
     # PNG may store EXIF behind the pixels; asking for that would decode them, so only what the header holds counts.
-    if image.format == "PNG" and "exif" not in image.info:
+    # Pillow turns TIFF files by itself.
+    if (image.format == "PNG" and "exif" not in image.info) or image.format == "TIFF":
         return 1
     value = image.getexif().get(_ORIENTATION_TAG, 1)
     return value if isinstance(value, int) and 1 <= value <= 8 else 1

@@ -53,7 +53,7 @@ def test_transparency_is_dropped_and_the_stored_colours_stay(tmp_path: Path, pic
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("suffix", ["png", "jpg"])
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif"])
 def test_exif_orientation_is_applied_to_pixels_and_size(tmp_path: Path, orientation: int, suffix: str) -> None:
     picture = np.zeros((16, 32, 3), dtype=np.uint8)
     picture[:8, :8] = 255  # a white patch in one corner tells all eight orientations apart, but for transposition

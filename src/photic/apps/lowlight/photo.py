@@ -8,6 +8,7 @@ EXIF and ICC profile go wherever there is room for them (not in BMP); XMP and IP
 from __future__ import annotations
 
 import io
+import struct
 import threading
 import warnings
 from collections.abc import Iterator
@@ -150,7 +151,7 @@ def read_photo(path: Path | str, *, max_pixels: int = MAX_PIXELS) -> Photo:
             if facts.deep:
                 pixels, alpha = photo_tiff.read_deep(path, facts)
                 return _upright(Photo(pixels, alpha, _rgb_profile(path, facts.icc), facts.exif, path), facts.orientation)
-            return _read_with_pillow(path, max_pixels, facts.exif, facts.orientation)
+            return _read_with_pillow(path, max_pixels, facts.exif, 1)  # Pillow turns TIFF files by itself
         return _read_with_pillow(path, max_pixels)
 
 
@@ -259,7 +260,7 @@ def _read_with_pillow(path: Path, max_pixels: int, block: bytes | None = None, o
         if block is None and form != "TIFF":
             block = _block(png.exif if png is not None else image.info.get("exif"))
         if image.mode == "CMYK":
-            icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+            icc = _srgb_profile()
     if orientation is None:
         orientation = _orientation(block)
     return _upright(Photo(pixels, alpha, _rgb_profile(path, icc), block, path), orientation)
@@ -299,6 +300,12 @@ def _from_cmyk(path: Path, image: Image.Image) -> Image.Image:
         raise DataError(f"{path}: its CMYK profile cannot be used ({error}); convert the picture to RGB where it was made") from error
     assert converted is not None, "only conversion in place returns nothing"
     return converted
+
+
+def _srgb_profile() -> bytes:
+    """Return a profile of sRGB, always the same bytes: the date in it is not the time of the call."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return profile[:24] + struct.pack(">6H", 2000, 1, 1, 0, 0, 0) + profile[36:]
 
 
 def _rgb_profile(path: Path, icc: bytes | None) -> bytes | None:
