@@ -24,6 +24,7 @@ from photic.workflows.recipes import recipe
 CLASSIFICATION = {"data.num_samples": 60, "data.height": 32, "data.width": 64, "loss": {"name": "focal", "alpha": "dynamic"}}
 # A recipe whose data are generated, shrunk, for tasks that are no classification of pictures; such a task adds its own.
 OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "enhancement": ("quick_lowlight", {"data.num_samples": 20, "data.size_px": 48, "data.crop_px": 32}),
     "ptychography": ("quick_ptycho", {"data.num_samples": 120, "data.gridsize": 2, "model.width_factor": 0.125}),
 }
 

@@ -21,14 +21,16 @@ _MIDDLE = 0.45
 _QUANTILES = (0.01, 0.05, 0.15, 0.3, 0.5, 0.7, 0.85, 0.95, 0.99)
 
 
-def nothing(layer: nn.Module) -> None:
-    """Make a layer give zero before training."""
-    for parameter in layer.parameters():
-        nn.init.zeros_(parameter)
+def faint(layer: nn.Linear | nn.Conv2d) -> None:
+    """Make a layer give almost nothing before training; exactly nothing would let no gradient through to what lies before it."""
+    with torch.no_grad():
+        layer.weight.mul_(0.01)
+        if layer.bias is not None:
+            layer.bias.zero_()
 
 
 class ResidualBlock(nn.Module):
-    """Two 3 x 3 convolutions beside a short cut, ``(B, C, H, W)`` to the same; the identity before training.
+    """Two 3 x 3 convolutions beside a short cut, ``(B, C, H, W)`` to the same; almost the identity before training.
 
     Without normalisation, which would tie a pixel to the rest of its tile.
     """
@@ -37,7 +39,7 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
-        nothing(self.second)
+        faint(self.second)
 
     def forward(self, features: Tensor) -> Tensor:
         """Return features of the same shape."""
@@ -46,48 +48,32 @@ class ResidualBlock(nn.Module):
 
 
 class GlobalDecision(nn.Module):
-    """Overviews ``(B, 3, s, s)`` to decisions ``(B, 1 + K)``: the logarithm of the mean level, and K learnt numbers, zero before training.
+    """Overviews ``(B, 3, s, s)`` to decisions ``(B, 1 + K)``: the logarithm of the mean level, and K learnt numbers, almost zero before training.
+
+    It sees the distribution of levels and colours, not where they are: with some hundred pictures to learn from, a network that sees
+    places learns the exposure of each by heart.
 
     Args:
         size: K.
-        channels: of the first of three convolutions.
+        hidden: units of the hidden layer.
     """
 
-    def __init__(self, size: int, channels: int) -> None:
+    def __init__(self, size: int, hidden: int) -> None:
         super().__init__()
-        last = 2 * channels
-        self.look = nn.Sequential(
-            nn.Conv2d(6, channels, 3, stride=2, padding=1),
-            nn.GELU(),
-            nn.Conv2d(channels, 4 * channels // 3, 3, stride=2, padding=1),
-            nn.GELU(),
-            nn.Conv2d(4 * channels // 3, last, 3, stride=2, padding=1),
-            nn.GELU(),
-        )
-        self.hidden = nn.Linear(2 * last + 6 + len(_QUANTILES), 32)
-        self.last = nn.Linear(32, size)
-        nothing(self.last)
+        self.hidden = nn.Linear(6 + len(_QUANTILES), hidden)
+        self.last = nn.Linear(hidden, size)
+        faint(self.last)
 
     def forward(self, small: Tensor) -> Tensor:
         """Return decisions."""
         small = small.float()
-        mean = small.mean(dim=(1, 2, 3), keepdim=True).clamp_min(DARKEST)
+        mean = small.mean(dim=(1, 2, 3)).clamp_min(DARKEST)
         logs = torch.log(small + 2 / 255) / 2 + 1.5
-        seen = self.look(torch.cat([logs, tone_curve(small, BRIGHTENING / mean) - _MIDDLE], dim=1))
         ordered = logs.mean(dim=1).flatten(1).sort(dim=1).values
         places = [round(share * (ordered.shape[1] - 1)) for share in _QUANTILES]
-        facts = torch.cat(
-            [
-                seen.mean(dim=(2, 3)),
-                seen.amax(dim=(2, 3)),
-                logs.mean(dim=(2, 3)),
-                logs.std(dim=(2, 3)),
-                ordered[:, places],
-            ],
-            dim=1,
-        )
+        facts = torch.cat([logs.mean(dim=(2, 3)), logs.std(dim=(2, 3)), ordered[:, places]], dim=1)
         learnt: Tensor = self.last(F.gelu(self.hidden(facts)))
-        return torch.cat([mean.flatten(1).log(), learnt], dim=1)
+        return torch.cat([mean.log()[:, None], learnt], dim=1)
 
 
 def tone_curve(image: Tensor, curvature: Tensor) -> Tensor:
@@ -108,7 +94,7 @@ class GlanceNet(Enhancer):
 
     A tone curve, whose strength is decided for the whole picture, gives the first guess. A U-Net at half, quarter and eighth of the
     resolution corrects it pixel by pixel: a factor for local light, a difference for noise. A colour matrix and an offset, decided for the
-    whole picture, come last. Before training it is the tone curve.
+    whole picture, come last. Before training it is all but the tone curve.
     """
 
     def __init__(self, config: GlanceConfig) -> None:
@@ -119,9 +105,9 @@ class GlanceNet(Enhancer):
         self.multiple = self.tile_align = 8
         # Convolutions at stride 2, 4 and 8, down and up again, each looking one pixel of its own around.
         self.margin_px = 2 * 6 + 4 * 4 + 16 * config.num_blocks + 8
-        self.decision = GlobalDecision(config.decision_size, config.decision_channels)
+        self.decision = GlobalDecision(config.decision_size, config.decision_hidden)
         self.modulation = nn.Linear(config.decision_size, 2 * sum(widths))
-        nothing(self.modulation)
+        faint(self.modulation)
         self.entry = nn.Conv2d(24, fine, 3, padding=1)
         self.fine_in = ResidualBlock(fine)
         self.down_to_middle = nn.Conv2d(fine, middle, 2, stride=2)
@@ -133,7 +119,7 @@ class GlanceNet(Enhancer):
         self.up_to_fine = nn.Conv2d(middle, 4 * fine, 1)
         self.fine_out = ResidualBlock(fine)
         self.exit = nn.Conv2d(fine, 24, 3, padding=1)
-        nothing(self.exit)
+        faint(self.exit)
         self.widths = widths
 
     def decide(self, small: Tensor) -> Tensor:
@@ -179,8 +165,8 @@ class GlanceConfig(EnhancerConfig):
     """Residual blocks at an eighth of the resolution."""
     decision_size: Annotated[int, Range(ge=13)] = 16
     """Numbers that are decided for the whole picture: tone curve (1), colours (12), and what only changes features."""
-    decision_channels: Annotated[int, Range(ge=3)] = 12
-    """Channels of the first convolution over the overview; a multiple of 3."""
+    decision_hidden: Annotated[int, Range(ge=1)] = 32
+    """Units of the hidden layer of the decision."""
 
     def build(self) -> GlanceNet:
         """Return the network."""

@@ -47,6 +47,11 @@ class LowLightDataConfig(DataConfig):
     """Mirror half of the training crops."""
     rotations: bool = True
     """Turn training crops by random quarters (whole pictures that are not square by halves)."""
+    overview_share: Annotated[float, Range(gt=0, le=1)] = 1.0
+    """Smallest share of a picture's height and width that its overview shows in training; below 1 it is of a random part, so that global
+    decisions are not learnt by heart where pictures are few."""
+    grey_share: Annotated[float, Range(ge=0, le=1)] = 0.0
+    """Share of training crops that lose their colours, the dark and the true one, so that what is grey stays grey."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -77,6 +82,8 @@ class LowLightDataConfig(DataConfig):
             crops_per_picture=self.crops_per_picture,
             flips=self.flips,
             rotations=self.rotations,
+            overview_share=self.overview_share,
+            grey_share=self.grey_share,
         )
         with_target = {phase: sum(pairs[row].high is not None for row in rows) for phase, rows in indices.items()}
         extras = {

@@ -16,6 +16,7 @@ from photic.core.errors import DataError
 from photic.core.seeding import numpy_generator
 from photic.data.augment import Augmented
 from photic.data.augment.paired import View, random_view
+from photic.functional.colour import luma
 from photic.functional.overview import OVERVIEW_PX, overview
 
 
@@ -121,15 +122,15 @@ class WholePairs:
         low, high = self.source.pictures(int(self.rows[position]))
         return self.view(position, View(0, 0, *low.shape[:2]), low, high)
 
-    def view(self, position: int, view: View, low: Pixels, high: Pixels | None) -> dict[str, Any]:
-        """Return a sample of one view of the pictures; the overview is that of the whole one, mirrored and turned alike."""
+    def view(self, position: int, view: View, low: Pixels, high: Pixels | None, small: NDArray[np.float32] | None = None) -> dict[str, Any]:
+        """Return a sample of one view of the pictures; the overview is that of the whole one or ``small``, mirrored and turned alike."""
         row = int(self.rows[position])
         measurement = to_tensor(view.of(low))
         return {
             "measurement": measurement,
             "target": torch.zeros_like(measurement) if high is None else to_tensor(view.of(high)),
             "has_target": torch.tensor(high is not None),
-            "overview": to_tensor(view.turned(self.source.overview(row))),
+            "overview": to_tensor(view.turned(self.source.overview(row) if small is None else small)),
             "index": row,
             "name": self.names[position],
         }
@@ -138,7 +139,8 @@ class WholePairs:
 class PairCrops(Augmented):
     """Training crops of whole pairs, mirrored and turned, dark and true picture alike.
 
-    Place and way to lie come from (seed, ``lowlight.crop``, draw, position) alone.
+    Place and way to lie come from (seed, ``lowlight.crop``, draw, position) alone; which part the overview is of and what
+    turns grey, from addresses of their own.
 
     Args:
         samples: the whole pairs.
@@ -147,14 +149,26 @@ class PairCrops(Augmented):
         crops_per_picture: how often a picture comes in an epoch.
         flips: mirror half of them.
         rotations: turn them by quarters.
+        overview_share: smallest share of the height and of the width that the overview shows; below 1 it is of a random part.
+        grey_share: share of crops of which both pictures lose their colours.
     """
 
     samples: WholePairs
 
     def __init__(
-        self, samples: WholePairs, seed: int, *, crop_px: int | None, crops_per_picture: int = 1, flips: bool = True, rotations: bool = True
+        self,
+        samples: WholePairs,
+        seed: int,
+        *,
+        crop_px: int | None,
+        crops_per_picture: int = 1,
+        flips: bool = True,
+        rotations: bool = True,
+        overview_share: float = 1.0,
+        grey_share: float = 0.0,
     ) -> None:
         super().__init__(samples, {}, seed)
+        self.overview_share, self.grey_share = overview_share, grey_share
         self.crop_px, self.crops_per_picture, self.flips, self.rotations = crop_px, crops_per_picture, flips, rotations
 
     def __len__(self) -> int:
@@ -170,7 +184,26 @@ class PairCrops(Augmented):
         low, high = self.samples.source.pictures(int(self.samples.rows[place]))
         rng = numpy_generator(self.seed, "lowlight.crop", draw, position)
         view = random_view(rng, (low.shape[0], low.shape[1]), self.crop_px, flips=self.flips, rotations=self.rotations)
-        return self.samples.view(place, view, low, high)
+        sample = self.samples.view(place, view, low, high, self._part(low, draw, position))
+        return self._greyed(sample, draw, position)
+
+    def _part(self, low: Pixels, draw: int, position: int) -> NDArray[np.float32] | None:
+        """Return the overview of a random part of a dark picture; None where it shall be of the whole."""
+        if self.overview_share == 1:
+            return None
+        rng = numpy_generator(self.seed, "lowlight.overview", draw, position)
+        spans = []
+        for side in low.shape[:2]:
+            length = max(1, round(side * rng.uniform(self.overview_share, 1)))
+            start = int(rng.integers(side - length + 1))
+            spans.append(slice(start, start + length))
+        return overview_of(low[spans[0], spans[1]])
+
+    def _greyed(self, sample: dict[str, Any], draw: int, position: int) -> dict[str, Any]:
+        """Return a sample without colours, if the coin falls so: what is grey has to stay grey."""
+        if not self.grey_share or numpy_generator(self.seed, "lowlight.grey", draw, position).random() >= self.grey_share:
+            return sample
+        return sample | {name: luma(sample[name][None])[0].repeat(3, 1, 1) for name in ("measurement", "target", "overview")}
 
 
 def overview_of(pixels: Pixels) -> NDArray[np.float32]:
