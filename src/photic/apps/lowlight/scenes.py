@@ -122,7 +122,8 @@ def split_by_scene(table: PairTable, val_fraction: float, test_fraction: float =
     fixed = {phase: np.flatnonzero(given == phase) for phase in ("val", "test") if (given == phase).any()}
     pool = np.flatnonzero(given == "train")
     shares = {phase: share for phase, share in (("val", val_fraction), ("test", test_fraction)) if share and phase not in fixed}
-    num_scenes = len(np.unique(scenes[pool]))
+    units: NDArray[np.int64] = np.unique(scenes[pool], return_inverse=True)[1]
+    num_scenes = len(np.unique(units))
     if num_scenes < len(shares) + 1:
         raise DataError(
             f"{table.root}: {num_scenes} scene{'s' if num_scenes != 1 else ''} cannot be split into train, {', '.join(shares)} without"
@@ -131,7 +132,7 @@ def split_by_scene(table: PairTable, val_fraction: float, test_fraction: float =
     indices: Indices = dict(fixed)
     if shares:
         ratios = np.array([1 - sum(shares.values()), *shares.values()])
-        parts = random_split(scenes[pool], ratios, seed)
+        parts = random_split(units, ratios, seed)
         indices |= {phase: pool[rows] for phase, rows in zip(("train", *shares), parts, strict=True)}
     else:
         indices["train"] = pool
