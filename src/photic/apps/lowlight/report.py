@@ -221,6 +221,7 @@ def show_evaluation(made: Page, found: Evaluation, folder: Path) -> None:
     )
     section = made.section(where, found.summary())
     section.add(page.table(*mean_table(found)))
+    section.add(page.details("What the values mean", page.facts({LABELS[name]: _HINTS[name] for name in found.values if name in _HINTS})))
     if found.num_with_truth:
         section.add(page.notice(_against_truth(found)))
     _show_pictures(section, found, folder)
@@ -232,7 +233,7 @@ def mean_table(found: Evaluation) -> tuple[list[Column], list[list[str]]]:
     scaled = [name for name in found.values if name.endswith(GT_MEAN)]
     group = "as they are" if scaled else ""
     columns = [Column(title="", number=False)]
-    columns += [Column(title=LABELS[name], group=group, hint=_HINTS.get(name, "")) for name in plain]
+    columns += [Column(title=LABELS[name], group=group) for name in plain]
     columns += [Column(title=LABELS[name], group="scaled to the true mean (GT mean)") for name in scaled]
     rows = [[method, *(shown(name, found.mean(method, name)) for name in (*plain, *scaled))] for method in found.rows]
     return columns, rows
@@ -258,9 +259,9 @@ def _show_pictures(section: Section, found: Evaluation, folder: Path) -> None:
         groups = [("Worst first", drawn)]
     else:
         groups = [(f"The {_MOST_SHOWN} worst", drawn[:_MOST_SHOWN]), (f"The {_MOST_SHOWN} best", drawn[-_MOST_SHOWN:][::-1])]
+    section.add(page.prose("Scroll sideways over a picture, or drag on a phone, to wipe between before and after."))
     for title, some in groups:
         section.add(page.heading(title))
-        section.add(page.prose("Scroll sideways over a picture, or drag on a phone, to wipe between before and after."))
         section.add(page.grid([_picture(one, found, folder) for one in some], 420))
 
 
