@@ -1,4 +1,4 @@
-"""What every registered dataset keeps to once it is prepared, by its kind: pictures with labels, ptychographic scans."""
+"""What every registered dataset keeps to once it is prepared: pictures with labels, ptychographic scans, dark and true pictures."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 import torch
 
+from photic.apps.lowlight.datasets import LowLightDataConfig
 from photic.apps.ptycho.datasets import GroupedScanConfig
 from photic.apps.ptycho.raw import save_raw_npz
 from photic.apps.ptycho.simulate import generated_scan
+from photic.core.errors import ConfigError
 from photic.core.registry import datasets
 from photic.core.schema import field_types
 from photic.data.base import PHASES, DataConfig, PreparedData
@@ -82,6 +84,18 @@ def scans(root: Path) -> dict[str, Any]:
     return {"path": [files["a"], files["b"]], "test_path": files["test"]}
 
 
+def pairs(root: Path) -> dict[str, Any]:
+    """Write dark and true pictures of noise, in colour."""
+    from PIL import Image
+
+    for row in range(NUM):
+        bright = np.random.default_rng(row).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+        for kind, picture in (("low", bright // 4 + 1), ("high", bright)):
+            (root / kind).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(picture).save(root / kind / f"{row:03d}.png")
+    return {}
+
+
 # How to lay out a small set for each dataset that reads files: writes into a folder and returns the fields it needs.
 # A new dataset that reads files adds its own.
 FILES: dict[str, Callable[[Path], dict[str, Any]]] = {
@@ -90,11 +104,17 @@ FILES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "class_folders": folders,
     "voc": annotations,
     "ptycho_scan": scans,
+    "lowlight_pairs": pairs,
 }
-SMALL = {"num_samples": NUM, "height": HEIGHT, "width": WIDTH, "size_px": SIZE_PX, "probe_diameter_px": 7.0, "step_px": 2.0}
+SMALL = {
+    "num_samples": NUM, "height": HEIGHT, "width": WIDTH, "size_px": SIZE_PX, "probe_diameter_px": 7.0, "step_px": 2.0,
+    "test_fraction": 0.2, "crop_px": 8,
+}  # fmt: skip
 NAMES = datasets.names()
 SCANS = [name for name in NAMES if issubclass(datasets.config_class(name), GroupedScanConfig)]
-PICTURES = [name for name in NAMES if name not in SCANS]
+PAIRS = [name for name in NAMES if issubclass(datasets.config_class(name), LowLightDataConfig)]
+PICTURES = [name for name in NAMES if name not in (*SCANS, *PAIRS)]
+every_set_of_pairs = pytest.mark.parametrize("fields", PAIRS, indirect=True, scope="module")
 every_scan = pytest.mark.parametrize("fields", SCANS, indirect=True, scope="module")
 every_set_of_pictures = pytest.mark.parametrize("fields", PICTURES, indirect=True, scope="module")
 
@@ -142,6 +162,9 @@ def test_preparing_twice_gives_the_same(fields: dict[str, Any], data: PreparedDa
 
 def test_another_seed_splits_otherwise(fields: dict[str, Any], data: PreparedData) -> None:
     other = configured(fields).prepare(1)
+    if fields["name"] in PAIRS:  # runs of several seeds are measured on the same pictures; a seed of its own draws the split
+        assert (other.names, other.fingerprint) == (data.names, data.fingerprint)
+        other = configured(fields, split_seed=1).prepare(0)
     assert other.names != data.names
     if {"root", "path"} & set(fields):  # what lies on disk has not changed
         assert other.fingerprint == data.fingerprint
@@ -287,6 +310,44 @@ def test_scans_form_batches_in_order_and_keep_every_group(data: PreparedData) ->
     rows = torch.cat([batch["rows"] for batch in batches])[:, 0].tolist()
     assert rows == [int(data.splits["val"].sample(i, 0)["rows"][0]) for i in range(len(data.splits["val"]))]
     assert batches[0]["measurement"].shape == (4, 1, SIZE_PX, SIZE_PX)
+
+
+@every_set_of_pairs
+def test_pairs_are_whole_where_they_are_measured_and_cut_alike_where_they_train(fields: dict[str, Any], data: PreparedData) -> None:
+    size = (SIZE_PX, SIZE_PX) if "size_px" in fields else (HEIGHT, WIDTH)
+    for phase in PHASES:
+        sides = (8, 8) if phase == "train" else size
+        for position in range(len(data.splits[phase])):
+            sample = data.splits[phase].sample(position, 3)
+            assert set(sample) == {"measurement", "target", "has_target", "overview", "index", "name"}
+            assert sample["measurement"].shape == sample["target"].shape == (3, *sides)
+            assert sample["overview"].shape == (3, 64, 64)
+            assert sample["target"].dtype == sample["overview"].dtype == torch.float32
+            assert sample["measurement"].max() <= 1 and sample["target"].max() <= 1
+            assert sample["has_target"].dtype == torch.bool and bool(sample["has_target"])
+            assert sample["name"] == data.names[phase][position]
+            assert sample["measurement"].mean() < sample["target"].mean()
+    assert (data.extras["num_pairs"], data.extras["num_unpaired"], data.extras["has_targets"]) == (NUM, 0, True)
+    assert data.extras["crop_px"] == 8
+
+
+@every_set_of_pairs
+def test_pairs_are_augmented_in_training_alone_and_by_the_draw_alone(fields: dict[str, Any], data: PreparedData) -> None:
+    again = configured(fields).prepare(0)
+    for phase in PHASES:
+        drawn = [data.splits[phase].sample(2, draw) for draw in range(6)]
+        repeated = [again.splits[phase].sample(2, draw) for draw in reversed(range(6))]
+        assert all(torch.equal(a["target"], b["target"]) for a, b in zip(drawn, reversed(repeated), strict=True))
+        assert (len({sample["target"].numpy().tobytes() for sample in drawn}) > 1) == (phase == "train")
+    with pytest.raises(ConfigError, match="augmented"):
+        evaluation_batches(data.splits["train"], 1)
+
+
+@every_set_of_pairs
+def test_a_saved_split_of_pairs_can_be_used_again(fields: dict[str, Any], data: PreparedData, tmp_path: Path) -> None:
+    file = tmp_path / "split.json"
+    file.write_text(json.dumps({phase: data.names[phase] for phase in PHASES}))
+    assert configured(fields, split_file=str(file), split_seed=7).prepare(0).names == data.names
 
 
 def test_loader_settings_come_back(fields: dict[str, Any]) -> None:

@@ -33,6 +33,7 @@ _FLOOR = 2 / 255  # of the luma, below which its logarithm is noise
 _LONGEST_SIDE_PX = 1024  # the middle of larger pictures is enough
 _SEARCH = (0.25, 64)  # largest shift: share of the shorter side, pixels
 _LEAST_SIDE_PX = 32
+_FLAT = 1e-9  # of the logarithm of the luma; a picture that varies less has no structure
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ def agreement(low: Pixels, high: Pixels) -> Agreement | None:
     if min(low.shape[:2]) < _LEAST_SIDE_PX:
         return None
     moving, fixed = _structure(low), _structure(high)
+    if not moving.any() or not fixed.any():
+        return Agreement((0.0, 0.0), 0.0)
     largest = min(_SEARCH[0] * min(moving.shape), _SEARCH[1])
     shift = register(moving, fixed, upsampling=10, whitened=True, max_shift_px=largest)
     there = float(np.sum(moving * fixed))
@@ -77,7 +80,7 @@ def _structure(pixels: Pixels) -> NDArray[np.float64]:
     level = gaussian_filter(np.log(luma + _FLOOR), _FINE_PX)
     detail = level - gaussian_filter(level, _COARSE_PX)
     spread = float(detail.std())
-    if spread == 0:
+    if spread < _FLAT:
         return np.zeros_like(detail)
     detail /= np.sqrt(gaussian_filter(detail**2, _CONTRAST_PX)) + 0.5 * spread
     window = np.outer(*(np.hanning(side + 2)[1:-1] for side in detail.shape))
