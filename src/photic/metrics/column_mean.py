@@ -19,6 +19,7 @@ class ColumnMean(Metric):
         below: None is the mean; a number is the share of samples whose value is smaller.
 
     Example:
+        >>> import torch
         >>> metric = ColumnMean("psnr", 0)
         >>> metric.update(torch.tensor([[20.0], [24.0], [float("nan")]]), torch.zeros(3, 1))
         >>> metric.compute()

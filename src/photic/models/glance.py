@@ -48,7 +48,7 @@ class ResidualBlock(nn.Module):
 
 
 class GlobalDecision(nn.Module):
-    """Overviews ``(B, 3, s, s)`` to decisions ``(B, 1 + K)``: the logarithm of the mean level, and K learnt numbers, almost zero before training.
+    """Overviews ``(B, 3, s, s)`` to decisions ``(B, 1 + K)``: the logarithm of the mean level, and K learnt numbers, at first almost zero.
 
     It sees the distribution of levels and colours, not where they are: with some hundred pictures to learn from, a network that sees
     places learns the exposure of each by heart.

@@ -53,6 +53,10 @@ class LowLightDataConfig(DataConfig):
     grey_share: Annotated[float, Range(ge=0, le=1)] = 0.0
     """Share of training crops that lose their colours, the dark and the true one, so that what is grey stays grey."""
 
+    exposure: Literal["own", "common"] = "own"
+    """Exposure of the true pictures in training: their own, or the median level of all of them for each, by a factor. Where the exposure
+    of a true picture cannot be told from its dark one, it would only be learnt by heart. Validation always has the true pictures."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.val_fraction + self.test_fraction >= 1:
@@ -75,6 +79,10 @@ class LowLightDataConfig(DataConfig):
         names = {phase: [pairs[row].name for row in rows] for phase, rows in indices.items()}
         splits: dict[str, Any] = {phase: WholePairs(source, rows, names[phase]) for phase, rows in indices.items()}
         crop_px, note = self._crop([sizes[row] for row in indices["train"]])
+        level = None
+        if self.exposure == "common":
+            paired = [row for row in indices["train"] if pairs[row].high is not None]
+            level = float(np.median([source.target_level(int(row)) for row in paired])) if paired else None
         splits["train"] = PairCrops(
             splits["train"],
             seed,
@@ -84,6 +92,7 @@ class LowLightDataConfig(DataConfig):
             rotations=self.rotations,
             overview_share=self.overview_share,
             grey_share=self.grey_share,
+            target_level=level,
         )
         with_target = {phase: sum(pairs[row].high is not None for row in rows) for phase, rows in indices.items()}
         extras = {

@@ -19,6 +19,9 @@ from photic.data.augment.paired import View, random_view
 from photic.functional.colour import luma
 from photic.functional.overview import OVERVIEW_PX, overview
 
+_DARKEST = 0.02
+"""Mean level that a true picture has at least, when it is brought to another one."""
+
 
 class PairSource(Protocol):
     """Gives the pictures of a row."""
@@ -29,6 +32,14 @@ class PairSource(Protocol):
 
     def overview(self, row: int) -> NDArray[np.float32]:
         """Return the overview of the whole dark picture, ``(s, s, 3)`` in [0, 1]."""
+        ...
+
+    def target_level(self, row: int) -> float:
+        """Return the mean level of the true picture, in [0, 1].
+
+        Raises:
+            DataError: there is none.
+        """
         ...
 
 
@@ -42,10 +53,17 @@ class DrawnPairs:
     def __init__(self, pairs: Sequence[tuple[Pixels, Pixels | None]]) -> None:
         self._pairs = pairs
         self._overviews: dict[int, NDArray[np.float32]] = {}
+        self._levels: dict[int, float] = {}
 
     def pictures(self, row: int) -> tuple[Pixels, Pixels | None]:
         """Return the pictures of a row."""
         return self._pairs[row]
+
+    def target_level(self, row: int) -> float:
+        """Return the mean level of the true picture of a row."""
+        if row not in self._levels:
+            self._levels[row] = level_of(self._pairs[row][1], str(row))
+        return self._levels[row]
 
     def overview(self, row: int) -> NDArray[np.float32]:
         """Return the overview of a row."""
@@ -69,6 +87,13 @@ class PairFiles:
         self._left_bytes = cache_mb * 2**20
         self._kept: dict[int, tuple[Pixels, Pixels | None]] = {}
         self._overviews: dict[int, NDArray[np.float32]] = {}
+        self._levels: dict[int, float] = {}
+
+    def target_level(self, row: int) -> float:
+        """Return the mean level of the true picture of a row."""
+        if row not in self._levels:
+            self._levels[row] = level_of(self.pictures(row)[1], self._pairs[row].name)
+        return self._levels[row]
 
     def pictures(self, row: int) -> tuple[Pixels, Pixels | None]:
         """Return the pictures of a row.
@@ -151,6 +176,7 @@ class PairCrops(Augmented):
         rotations: turn them by quarters.
         overview_share: smallest share of the height and of the width that the overview shows; below 1 it is of a random part.
         grey_share: share of crops of which both pictures lose their colours.
+        target_level: mean level in [0, 1] that every true picture is brought to; None leaves their exposures as they are.
     """
 
     samples: WholePairs
@@ -166,9 +192,10 @@ class PairCrops(Augmented):
         rotations: bool = True,
         overview_share: float = 1.0,
         grey_share: float = 0.0,
+        target_level: float | None = None,
     ) -> None:
         super().__init__(samples, {}, seed)
-        self.overview_share, self.grey_share = overview_share, grey_share
+        self.overview_share, self.grey_share, self.target_level = overview_share, grey_share, target_level
         self.crop_px, self.crops_per_picture, self.flips, self.rotations = crop_px, crops_per_picture, flips, rotations
 
     def __len__(self) -> int:
@@ -185,6 +212,9 @@ class PairCrops(Augmented):
         rng = numpy_generator(self.seed, "lowlight.crop", draw, position)
         view = random_view(rng, (low.shape[0], low.shape[1]), self.crop_px, flips=self.flips, rotations=self.rotations)
         sample = self.samples.view(place, view, low, high, self._part(low, draw, position))
+        if self.target_level is not None and high is not None:
+            factor = self.target_level / max(self.samples.source.target_level(int(self.samples.rows[place])), _DARKEST)
+            sample["target"] = (sample["target"] * factor).clamp(max=1)
         return self._greyed(sample, draw, position)
 
     def _part(self, low: Pixels, draw: int, position: int) -> NDArray[np.float32] | None:
@@ -204,6 +234,18 @@ class PairCrops(Augmented):
         if not self.grey_share or numpy_generator(self.seed, "lowlight.grey", draw, position).random() >= self.grey_share:
             return sample
         return sample | {name: luma(sample[name][None])[0].repeat(3, 1, 1) for name in ("measurement", "target", "overview")}
+
+
+def level_of(pixels: Pixels | None, name: str) -> float:
+    """Return the mean of all pixels and channels, in [0, 1].
+
+    Raises:
+        DataError: there is no picture.
+    """
+    if pixels is None:
+        raise DataError(f"pair '{name}': has no true picture, so its level is not known")
+    mean = float(pixels.mean(dtype=np.float64))
+    return mean if pixels.dtype == np.float32 else mean / float(np.iinfo(pixels.dtype).max)
 
 
 def overview_of(pixels: Pixels) -> NDArray[np.float32]:
