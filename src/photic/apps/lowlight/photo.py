@@ -81,6 +81,7 @@ class Canvas:
         size: (height, width) in pixels.
         kind: uint8, uint16 or float32.
 
+    >>> import torch
     >>> canvas = Canvas((2, 3), np.uint8)
     >>> canvas.put(torch.full((3, 2, 1), 0.5), top=0, left=2)
     >>> canvas.pixels[0, :, 0].tolist()
