@@ -214,12 +214,10 @@ class _Report:
             made.section("Next steps", "Exact commands.").add(page.commands(items))
 
 
-def show_evaluation(made: Page, found: Evaluation, folder: Path) -> None:
-    """Add what an evaluation found: means of all methods, the worst and the best pictures."""
-    where = {"val": "Validation pictures", "test": "Test pictures", "train": "Training pictures"}.get(
-        found.split, f"Pictures of {folder.name}"
-    )
-    section = made.section(where, found.summary())
+def show_evaluation(made: Page, found: Evaluation, folder: Path, title: str | None = None) -> None:
+    """Add what an evaluation found, in a section of its own: means of all methods, the worst and the best pictures."""
+    own = {"val": "Validation pictures", "test": "Test pictures", "train": "Training pictures"}
+    section = made.section(title or own.get(found.split, f"Pictures of {folder.name}"), found.summary())
     section.add(page.table(*mean_table(found)))
     section.add(page.details("What the values mean", page.facts({LABELS[name]: _HINTS[name] for name in found.values if name in _HINTS})))
     if found.num_with_truth:
