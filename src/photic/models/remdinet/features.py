@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from photic.core.checkpoint import load_weights, read_weights
-from photic.core.errors import CheckpointError, ConfigError
+from photic.core.checkpoint import read_weights
+from photic.core.errors import ConfigError
 from photic.models.backbone import create_backbone
 from photic.models.efficientnet_lite0 import BACKBONE as LITE0
-from photic.models.efficientnet_lite0 import packaged_weights, translation
-from photic.models.pretrained import fetch, hub_file
+from photic.models.efficientnet_lite0 import as_timm_names, packaged_weights
+from photic.models.pretrained import fetch, hub_file, load_features
 
 STRIDE = 32
 WINDOW = 8
@@ -113,11 +113,7 @@ def build_features(name: str, where: str, *, pretrained: bool, weights: Path | N
     if source is None and pretrained:
         source = packaged_weights() if packaged else fetch(hub_file(name, features.model.pretrained_cfg, where), where)
     if source is not None:
-        found = read_weights(source)
-        if packaged and any(key.startswith("_conv_stem.") for key in found):
-            translate = translation(features.model)
-            found = {translate(key): tensor for key, tensor in found.items()}
-        load_features(features.model, found, source)
+        load_features(features.model, as_timm_names(read_weights(source), features.model), source)
     if frozen_stages is None:
         frozen_stages = 2 if source is not None else 0
     if frozen_stages > len(levels):
@@ -126,21 +122,6 @@ def build_features(name: str, where: str, *, pretrained: bool, weights: Path | N
         freeze_up_to(features.model, str(levels[frozen_stages - 1]["module"]))
     given = getattr(features.model, "pretrained_cfg", {}) or {}
     return BackboneFeatures(features, given.get("mean", (0.485, 0.456, 0.406)), given.get("std", (0.229, 0.224, 0.225)))
-
-
-def load_features(module: nn.Module, weights: Mapping[str, Tensor], source: Path) -> None:
-    """Copy a backbone's weights into its part that makes features; what lies behind them in the file is left out.
-
-    Raises:
-        CheckpointError: a layer is missing or differs in shape.
-    """
-    own = module.state_dict()
-    kept = {name: tensor for name, tensor in weights.items() if name in own}
-    if not kept:
-        raise CheckpointError(f"{source}: holds no weights of this backbone; expected names such as {next(iter(own))}")
-    # Files of old PyTorch versions have no batch counters; they count batches and change no output.
-    counters = {name: own[name] for name in own if name.endswith("num_batches_tracked") and name not in kept}
-    load_weights(module, {**kept, **counters}, source)
 
 
 def freeze_up_to(network: nn.Module, last: str) -> None:
