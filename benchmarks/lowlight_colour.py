@@ -5,8 +5,8 @@ that comes with Photic. Exits with 1 if a model misses a mark: strength 0 change
 
 - *Strength 0*: ΔE2000 between what goes in and what comes out at 8 bits, 16 bits and as floats, mean over all pixels; it must be exactly 0.
 - *Cast on greys*: a ramp with levels 0 to 60 of 255, and at a half and a quarter of that, is enhanced at full strength. ΔE2000 of each
-  pixel to its own neutral version (the same L*, a* = b* = 0), mean and largest, and the level at which it is largest. The greys of the
-  darkened chart, which lie among colours, are a second column.
+  pixel to its own neutral version (the same L*, a* = b* = 0), mean and largest, and the level at which it is largest; also the largest
+  that is not within 32 pixels of the picture's edge. The greys of the darkened chart, which lie among colours, have columns of their own.
 - *Chart*: the published sRGB values, darkened in linear light to mean levels of 8 to 40 of 255, as a shorter exposure would. Patch by patch
   (middle part, averaged) against the chart before it was darkened, each patch brought to the true luma first: ΔE2000, turn of the hue (HSV,
   degrees, smallest way round), saturation (HSV) in units of the true one; the last two over the 18 coloured patches.
@@ -44,6 +44,7 @@ RAMP_TOP = 60
 EXPOSURES = (1.0, 0.5, 0.25)
 MEAN_LEVELS = (8, 16, 24, 40)
 MOST_CAST = 3.0
+EDGE_PX = 32
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class Colours:
     """Mean ΔE2000 at strength 0; None for methods without a strength."""
     cast: tuple[float, float, float]
     """On the ramp: mean, largest, and the level of 255 at which it is largest."""
+    inner_cast: float
+    """Largest on the ramp, 32 pixels and more away from the picture's edge."""
     chart_cast: tuple[float, float]
     """On the chart's greys: mean and largest."""
     difference: tuple[float, float]
@@ -144,6 +147,7 @@ def measure(method: Method, at_zero: Callable[[NDArray[np.generic]], NDArray[np.
     return Colours(
         unchanged,
         (float(found.mean()), float(found.max()), level),
+        float(found[:, EDGE_PX:-EDGE_PX, EDGE_PX:-EDGE_PX].max()),
         (float(np.mean(greys)), float(np.max(greys))),
         (float(np.mean(differences)), float(np.max(differences))),
         float(np.mean(np.abs(turns))),
@@ -155,7 +159,16 @@ def row(name: str, found: Colours) -> str:
     unchanged = "–" if found.unchanged is None else f"{found.unchanged:g}"
     mean, most, level = found.cast
     pairs = [f"{value:.2f}" for value in (*found.chart_cast, *found.difference)]
-    cells = [name, unchanged, f"{mean:.2f}", f"{most:.2f} at {level:.0f}", *pairs, f"{found.hue_turn:.1f}", f"{found.saturation_ratio:.2f}"]
+    cells = [
+        name,
+        unchanged,
+        f"{mean:.2f}",
+        f"{most:.2f} at {level:.0f}",
+        f"{found.inner_cast:.2f}",
+        *pairs,
+        f"{found.hue_turn:.1f}",
+        f"{found.saturation_ratio:.2f}",
+    ]
     return "| " + " | ".join(cells) + " |"
 
 
@@ -166,11 +179,10 @@ def main() -> int:
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
     loaded = {name: load_enhancer(name, options.device) for name in options.models}
-    print(
-        "| method | strength 0: mean ΔE | ramp: mean cast | largest cast, at level | chart's greys: mean cast | largest | "
-        "chart: mean ΔE | largest | hue turned by, degrees | saturation, of the true |"
-    )
-    print("|---|" + "---:|" * 9)
+    heads = ["method", "strength 0: mean ΔE", "ramp: mean cast", "largest cast, at level", "largest away from the edge"]
+    heads += ["chart's greys: mean cast", "largest", "chart: mean ΔE", "largest", "hue turned by, degrees", "saturation, of the true"]
+    print("| " + " | ".join(heads) + " |")
+    print("|---|" + "---:|" * (len(heads) - 1))
     missed = []
     for name, model in loaded.items():
         found = measure(lambda picture, model=model: enhance(picture, model), lambda picture, model=model: enhance(picture, model, 0.0))
