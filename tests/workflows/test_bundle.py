@@ -202,6 +202,22 @@ def test_bundling_again_with_force_replaces(finished_run: Path, tmp_path: Path) 
     assert photic.load(path).image_size is None
 
 
+def test_name_and_notes_go_into_the_card(finished_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "notes.md").write_text("Fails on wet strips.\n", encoding="utf-8")
+    words = ["bundle", str(finished_run), "-o", str(tmp_path / "m.photic"), "--name", "strips-1", "--notes", str(tmp_path / "notes.md")]
+    assert main(words) == 0
+    capsys.readouterr()
+    assert main(["info", str(tmp_path / "m.photic"), "--card"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("# strips-1") and "## Notes\n\nFails on wet strips." in out
+    (tmp_path / "notes.md").write_bytes(b"\xff\xfe\x00")
+    for notes in ("notes.md", "nothing.md"):
+        words = ["bundle", str(finished_run), "-o", str(tmp_path / "n.photic"), "--notes", str(tmp_path / notes)]
+        assert main(words) == 2
+        assert f"{notes}: cannot be read" in capsys.readouterr().err
+    assert not (tmp_path / "n.photic").exists()
+
+
 def test_the_commands_from_end_to_end(
     finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

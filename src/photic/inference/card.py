@@ -14,11 +14,12 @@ FEW_POSITIVES = 30
 _VALUES = ("ap", "auc", "precision", "recall", "f1")
 
 
-def card(description: Mapping[str, Any], usage: str | None = None) -> str:
+def card(description: Mapping[str, Any], usage: str | None = None, notes: str | None = None) -> str:
     """Return the model card, Markdown, of a bundle's description.
 
     Args:
         usage: what goes in, what comes out and by which command, Markdown, where the task says so; None is a classifier of pictures.
+        notes: what only people know, such as where it fails; Markdown of whoever makes the bundle.
         description: as :func:`photic.inference.description.describe` gives it, with ``classes`` and ``thresholds``
             of the task, and ``photic`` (version) and ``created`` of the bundle.
     """
@@ -30,6 +31,8 @@ def card(description: Mapping[str, Any], usage: str | None = None) -> str:
     parts += ["## Trained on", _trained_on(description["data"], _samples(description))]
     parts += ["## Settings", _table(("setting", "value"), [(key, _cell(value)) for key, value in _settings(description)])]
     parts += ["## Limits", "\n".join(f"- {limit}" for limit in _limits(description))]
+    if notes:
+        parts += ["## Notes", notes.strip()]
     terms = description["data"]["terms"] or "Terms of the training data: not stated when this file was made. Ask whoever made it."
     parts += ["## Terms", _cell(terms), "## Made with", _made_with(description)]
     return "\n\n".join(parts) + "\n"
@@ -63,7 +66,7 @@ def _use(description: Mapping[str, Any]) -> str:
 def _measured(description: Mapping[str, Any]) -> str:
     test, data = description["metrics"]["test"], description["data"]
     if not test:
-        return "Not measured: the run had no test split, or was not finished."
+        return _validated(description) or "Not measured: the run had no test split, or was not finished."
     number = (data["counts"] or {}).get("test")
     chosen = "Weights and thresholds" if "thresholds" in description else "Weights"
     said = (
@@ -86,6 +89,20 @@ def _measured(description: Mapping[str, Any]) -> str:
     ]
     lines = [said, _table(("average", *(value.upper() for value in _VALUES)), rows)]
     return "\n\n".join([*lines, f"95 % intervals over resampled test pictures: {'; '.join(intervals)}."] if intervals else lines)
+
+
+def _validated(description: Mapping[str, Any]) -> str:
+    """Return what is known of a run without a test split: its validation at the step whose weights these are."""
+    best = description["metrics"]["val"] or {}
+    values = [(_cell(key), _number(value)) for key, value in best.items() if isinstance(value, int | float)]
+    if not values:
+        return ""
+    number = (description["data"]["counts"] or {}).get("val")
+    said = (
+        f"On {number if number is not None else 'the'} validation {_samples(description)} of the data set below, never used for training. "
+        "The run had no test split, and the step whose weights these are was chosen by these values, so they are slightly too good."
+    )
+    return f"{said}\n\n{_table(('value', 'validation'), values)}"
 
 
 def _by_class(description: Mapping[str, Any], per_class: Mapping[str, Mapping[str, Any]]) -> str:
@@ -125,6 +142,8 @@ def _settings(description: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
     training = settings.get("training") or {}
     yield "batch size", (settings.get("data") or {}).get("batch_size")
     yield "epochs, at most", training.get("num_epochs")
+    if description["training"]["wall_seconds"]:
+        yield "trained for", f"{description['training']['wall_seconds'] / 60:.0f} minutes"
     yield "average of weights", f"decay {training['ema_decay']}" if training.get("ema_decay") else "none"
     if best["value"] is not None:
         yield (

@@ -41,7 +41,15 @@ class BundleResult:
         return "\n".join([*lines, f"try     photic info {self.bundle}"])
 
 
-def bundle(run: Path | str, output: Path | str, *, force: bool = False, terms: str | None = None) -> BundleResult:
+def bundle(
+    run: Path | str,
+    output: Path | str,
+    *,
+    force: bool = False,
+    terms: str | None = None,
+    name: str | None = None,
+    notes: str | None = None,
+) -> BundleResult:
     """Write the best weights of a finished run and all that using them needs into one file.
 
     What is written is loaded again and held against the run, bit by bit, before it takes its name.
@@ -51,6 +59,8 @@ def bundle(run: Path | str, output: Path | str, *, force: bool = False, terms: s
         output: the file to write, ending in ``.photic``.
         force: replace what is there.
         terms: on which terms the training data may be used; goes into the card.
+        name: what the model is called; None is the run's experiment and id.
+        notes: what only people know, such as where it fails; Markdown, goes into the card.
 
     Raises:
         ConfigError: the output has another ending, is there already, or cannot be written; the run is not finished.
@@ -75,10 +85,10 @@ def bundle(run: Path | str, output: Path | str, *, force: bool = False, terms: s
     description = {
         "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "photic": version("photic"),
-        **describe(opened.config, results, run_name(opened.path), terms),
+        **describe(opened.config, results, name or run_name(opened.path), terms),
         **({"inference": results["inference"]} if "inference" in results else {}),  # how its application is to use it
     }
-    description["card"] = card(description | own.task.description(), own.task.usage)
+    description["card"] = card(description | own.task.description(), own.task.usage, notes)
     try:
         with atomic_path(output) as temporary:
             write_bundle(temporary, own.task, description)

@@ -31,7 +31,7 @@ from photic.workflows.recipes import merge
 from photic.workflows.stored import config_of
 
 _RESUMABLE = ("training", "trainer")  # sections that may change when a run goes on; anything else would be another run
-_RESUMABLE_DATA = ("root", "path", "test_path", "num_workers", "cache", "eval_batch_size")
+_RESUMABLE_DATA = ("root", "unpaired_root", "path", "test_path", "num_workers", "cache", "cache_mb", "eval_batch_size")
 
 
 @dataclass(frozen=True)

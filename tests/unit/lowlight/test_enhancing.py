@@ -125,7 +125,7 @@ def test_a_tile_decides_nothing_for_itself(enhancer):
 
 def test_large_pictures_take_tiles_by_themselves(enhancer):
     graph = graph_of(enhancer)
-    assert num_tiles(graph, (1000, 1500)) == 1
+    assert num_tiles(graph, (800, 1200)) == 1
     assert num_tiles(graph, (4000, 6000)) > 20
 
 

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MOST_STRENGTH = 2.0
-WHOLE_PX = 1_500_000
+WHOLE_PX = 1_000_000
 """Pictures of up to so many pixels are enhanced whole."""
-TILE_PX = 1024
+TILE_PX = 768
 """Side of the tiles of larger ones."""
 _BLEND_PX = 32
 """Over how many pixels neighbouring tiles change over, beyond the margins."""
@@ -46,7 +46,7 @@ def enhance_photo(
         model: a trained enhancer, see :func:`load_enhancer`.
         photo: the dark photograph.
         strength: how far to go: 0 leaves every bit as it is, 1 is the network's picture, above 1 exaggerates; at most 2.
-        tile_px: side of the tiles in pixels; None enhances pictures of up to 1.5 million pixels whole, larger ones in tiles of 1024.
+        tile_px: side of the tiles in pixels; None enhances pictures of up to a million pixels whole, larger ones in tiles of 768.
         advance: called with the number of pixels done, each time some are.
 
     Raises:

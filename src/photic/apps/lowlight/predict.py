@@ -201,7 +201,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--format", choices=_FORMATS, help="of the pictures written (default: each its own)")
     parser.add_argument("--quality", type=whole_number(1), default=95, metavar="Q", help="of JPEG and WebP, 1 to 100 (default: 95)")
     parser.add_argument("--compare", action="store_true", help="also write NAME_compare.jpg, before and after side by side")
-    parser.add_argument("--tile", type=whole_number(1), metavar="PX", help="side of tiles (default: whole up to 1.5 MP, else 1024)")
+    parser.add_argument("--tile", type=whole_number(1), metavar="PX", help="side of tiles (default: whole up to 1 MP, else 768)")
     parser.add_argument(
         "--smooth",
         type=float,

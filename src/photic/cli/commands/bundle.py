@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from photic.cli.parser import Parser
+from photic.core.errors import ConfigError
 
 EXAMPLES = (
     ("photic bundle runs/severstal/ID -o model.photic", "one file with weights, thresholds, class names, metrics and card"),
@@ -20,6 +21,8 @@ def parser() -> Parser:
     made.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run")
     made.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="file to write, ending in .photic")
     made.add_argument("--terms", metavar="TEXT", help="terms of the training data, for the card")
+    made.add_argument("--name", metavar="TEXT", help="what the model is called (default: experiment and id of the run)")
+    made.add_argument("--notes", type=Path, metavar="FILE", help="Markdown for the card: where it fails, what it is for")
     made.add_argument("--force", action="store_true", help="replace an existing file")
     return made
 
@@ -29,5 +32,19 @@ def main(arguments: Sequence[str]) -> int:
     options = parser().parse_intermixed_args(arguments)
     from photic.workflows.bundle import bundle
 
-    print(bundle(options.run, options.output, force=options.force, terms=options.terms).summary())
+    notes = None if options.notes is None else read_notes(options.notes)
+    made = bundle(options.run, options.output, force=options.force, terms=options.terms, name=options.name, notes=notes)
+    print(made.summary())
     return 0
+
+
+def read_notes(path: Path) -> str:
+    """Return the text of a file.
+
+    Raises:
+        ConfigError: there is none, or it is no text.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--notes {path}: cannot be read ({error}); expected a text file, Markdown in UTF-8") from error
