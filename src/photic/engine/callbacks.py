@@ -94,7 +94,7 @@ class Recorder(Callback):
             "seconds": round(state.seconds, 3),
         }
         monitored = values[config.monitor]
-        better = state.record(entry, monitored, config.monitor_mode)
+        better = state.record(entry, monitored, config.monitor_mode, config.monitor)
         module.schedule.observe(monitored, config.monitor_mode)
         self._log(state.steps, plan.epoch(state.batches), {f"val/{name}": value for name, value in values.items()})
         if state.batches >= plan.num_batches:

@@ -46,13 +46,16 @@ class TrainingState:
         self.sums, self.samples = {}, 0
         return means
 
-    def record(self, entry: dict[str, Any], value: float, mode: str) -> bool:
-        """Add a validation to the history; return whether it is the best so far. NaN is never better."""
+    def record(self, entry: dict[str, Any], value: float, mode: str, monitor: str = "") -> bool:
+        """Add a validation to the history; return whether it is the best so far. NaN is never better.
+
+        Where another value is monitored than before (a resumed run may choose one), what was best by the old one is none.
+        """
         self.history.append(entry)
-        known = None if self.best is None else self.best["value"]
+        known = None if self.best is None or self.best.get("monitor", monitor) != monitor else self.best["value"]
         better = not math.isnan(value) and (known is None or (value > known if mode == "max" else value < known))
         if better:
-            self.best, self.waited = {**entry, "value": value}, 0
+            self.best, self.waited = {**entry, "value": value, "monitor": monitor}, 0
         else:
             self.waited += 1
         return better

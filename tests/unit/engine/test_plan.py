@@ -70,3 +70,13 @@ def test_means_are_weighted_by_samples() -> None:
     state.add({"loss": 5.0}, 1)
     assert state.take_means() == {"loss": 2.0}
     assert state.take_means() == {}
+
+
+def test_another_monitored_value_starts_a_new_best() -> None:
+    state = TrainingState()
+    assert state.record({"step": 1}, 22.0, "max", "psnr")
+    assert not state.record({"step": 2}, 21.0, "max", "psnr")
+    assert state.record({"step": 3}, 0.8, "max", "ssim")
+    assert not state.record({"step": 4}, 0.7, "max", "ssim")
+    assert state.best is not None
+    assert (state.best["value"], state.best["monitor"], state.waited) == (0.8, "ssim", 1)

@@ -1,6 +1,7 @@
 """The three-stage schedule: weights of the loss's terms, and rates of groups, as functions of the step."""
 
 import math
+from itertools import pairwise
 
 import pytest
 
@@ -64,7 +65,7 @@ def test_the_loss_of_the_stage_before_fades_over_15_then_5_epochs():
 def test_no_weight_jumps():
     for name in CONFIG.table():
         values = [SCHEDULE.weights(step)[name] for step in range(STEPS)]
-        assert max(abs(b - a) for a, b in zip(values, values[1:], strict=False)) < 0.02
+        assert max(abs(b - a) for a, b in pairwise(values)) < 0.02
 
 
 def test_the_mask_stands_still_then_learns_at_exactly_2e_5_until_the_third_stage():
