@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from photic.core.registry import models
 from photic.core.schema import Range
+from photic.functional.colour import luma
 from photic.models.enhancement import Enhancement, Enhancer, EnhancerConfig
 
 DARKEST = 0.5 / 255
@@ -89,12 +90,30 @@ def tone_curve(image: Tensor, curvature: Tensor) -> Tensor:
     return torch.log1p(curvature * image) / torch.log1p(curvature)
 
 
+def neutrality(image: Tensor, tolerance: float) -> Tensor:
+    """Return how neutral the surroundings of each pixel are, ``(B, 1, H, W)``: 1 where they are grey, falling to 0 with their colour.
+
+    Surroundings are 9 x 9 pixels, so that the coloured noise of a grey wall averages out; colour is the spread of the three
+    channels over their mean.
+
+    Args:
+        image: ``(B, 3, H, W)`` in [0, 1].
+        tolerance: spread at which the weight has fallen to 1/e; 0.03 is a tint that is hardly seen.
+
+    >>> neutrality(torch.full((1, 3, 9, 9), 0.1), 0.03).unique()
+    tensor([1.])
+    """
+    around = F.avg_pool2d(F.pad(image, (4, 4, 4, 4), mode="replicate"), 9, stride=1)
+    spread = (around.amax(dim=1, keepdim=True) - around.amin(dim=1, keepdim=True)) / (around.mean(dim=1, keepdim=True) + DARKEST)
+    return torch.exp(-((spread / tolerance) ** 2))
+
+
 class GlanceNet(Enhancer):
     """See :class:`GlanceConfig`.
 
     A tone curve, whose strength is decided for the whole picture, gives the first guess. A U-Net at half, quarter and eighth of the
     resolution corrects it pixel by pixel: a factor for local light, a difference for noise. A colour matrix and an offset, decided for the
-    whole picture, come last. Before training it is all but the tone curve.
+    whole picture, come last; what was grey before stays grey. Before training it is all but the tone curve.
     """
 
     def __init__(self, config: GlanceConfig) -> None:
@@ -151,7 +170,11 @@ class GlanceNet(Enhancer):
         picture = guess * light.exp() + difference
         matrix = torch.eye(3, device=image.device, dtype=picture.dtype) + 0.5 * learnt[:, 1:10].reshape(-1, 3, 3).to(picture.dtype)
         offset = 0.3 * learnt[:, 10:13, None, None]
-        return Enhancement(torch.einsum("bij,bjhw->bihw", matrix, picture) + offset)
+        picture = torch.einsum("bij,bjhw->bihw", matrix, picture) + offset
+        if self.config.neutral_tolerance:
+            grey = luma(picture)
+            picture = grey + (1 - neutrality(image, self.config.neutral_tolerance)) * (picture - grey)
+        return Enhancement(picture)
 
 
 @models.register("glance")
@@ -167,6 +190,8 @@ class GlanceConfig(EnhancerConfig):
     """Numbers that are decided for the whole picture: tone curve (1), colours (12), and what only changes features."""
     decision_hidden: Annotated[int, Range(ge=1)] = 32
     """Units of the hidden layer of the decision."""
+    neutral_tolerance: Annotated[float, Range(ge=0, lt=1)] = 0.03
+    """Spread of the channels, over their mean, up to which surroundings count as grey and stay grey; 0 lets greys take any colour."""
 
     def build(self) -> GlanceNet:
         """Return the network."""
