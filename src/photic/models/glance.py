@@ -180,9 +180,9 @@ class GlanceNet(Enhancer):
 @models.register("glance")
 @dataclass(frozen=True, kw_only=True)
 class GlanceConfig(EnhancerConfig):
-    """Compact enhancer: global exposure and colour from an overview, a small U-Net for noise and local light."""
+    """Compact enhancer (90 k parameters): global exposure and colour from an overview, a small U-Net for noise and local light."""
 
-    width: Annotated[int, Range(ge=8)] = 24
+    width: Annotated[int, Range(ge=8)] = 28
     """Channels at a quarter of the resolution; half as many at half, one and a half times as many at an eighth. A multiple of 2."""
     num_blocks: Annotated[int, Range(ge=1)] = 1
     """Residual blocks at an eighth of the resolution."""
