@@ -10,6 +10,7 @@ from typing import Any
 
 from photic.core.container import read_header, verify_seal
 from photic.core.errors import CheckpointError, DataError, PhoticError
+from photic.core.plugins import shipped_models
 from photic.inference.description import SUFFIXES, check_bundle, describe, is_bundle, run_name
 from photic.tracking.run import Run
 
@@ -41,13 +42,15 @@ def info(path: Path | str) -> ModelInfo:
     """Return what is known about a trained model. A sealed file is checked as a whole.
 
     Args:
-        path: a bundle, a checkpoint, or a run folder.
+        path: a bundle, a checkpoint, a run folder, or the name of a model that comes with Photic.
 
     Raises:
         CheckpointError: the file is missing, damaged, altered, or of a newer format.
         DataError: the folder is no run.
     """
     path = Path(path)
+    if not path.exists():
+        path = shipped_models().get(str(path), path)
     if path.suffix in SUFFIXES and not path.is_dir():
         return _of_file(path)
     try:

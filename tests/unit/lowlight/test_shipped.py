@@ -32,7 +32,7 @@ def test_there_is_a_compact_model_and_zero_dce_and_together_they_are_small() -> 
 
 def test_each_is_compact_and_says_where_it_comes_from(name: str) -> None:
     found = info(SHIPPED[name])
-    assert found.parameters is not None and found.parameters <= 100_000
+    assert found.facts["parameters"]["total"] <= 100_000
     card = found.card or ""
     for needed in ("LOL", "research", "photic train recipe=", "seed", "trained for", "psnr", "Fails", "validation"):
         assert needed in card, needed
@@ -45,7 +45,7 @@ def test_their_terms_lie_beside_them_and_are_not_those_of_the_code() -> None:
 
 
 def test_predict_takes_them_by_name(name: str, tmp_path: Path) -> None:
-    low, high = draw_pair(3, 0, 96, 144)
+    low, _ = draw_pair(3, 0, 96, 144)
     Image.fromarray(low).save(tmp_path / "photo.png")
     assert main(["predict", name, str(tmp_path / "photo.png"), "-o", str(tmp_path / "out.png"), "--quiet"]) == 0
     made = np.asarray(Image.open(tmp_path / "out.png")).astype(float)
