@@ -21,7 +21,7 @@ from photic.core.registry import tasks
 from photic.data.base import PreparedData
 from photic.functional.complex_picture import complex_panels
 from photic.functional.patches import merge_groups
-from photic.losses.base import BaseLoss, LossConfig
+from photic.losses.base import BaseLoss, Compared, LossConfig
 from photic.losses.composite import SumLoss
 from photic.metrics.base import Metric
 from photic.metrics.columns import ColumnValue
@@ -161,8 +161,8 @@ class PtychographyTask(Task):
             modelled = self.modelled(patches, batch)
             terms = self.criterion.terms_on(
                 {
-                    "diffraction": (modelled, measured.float(), self.mask),
-                    "object": (patches, target if target.is_complex() else None, self.network.support()),
+                    "diffraction": Compared(modelled, measured.float(), self.mask),
+                    "object": Compared(patches, target if target.is_complex() else None, self.network.support()),
                 }
             )
         loss = torch.stack(list(terms.values())).sum() if len(terms) > 1 else next(iter(terms.values()))
