@@ -85,7 +85,7 @@ def test_nothing_is_replaced_unasked_and_an_interrupted_folder_goes_on(trained_r
     assert names(out) == ["a.png", "d.png", "trip/c.tif"]
     capsys.readouterr()
     assert run(trained_run, photos, "-o", out, "--skip-existing") == 0
-    assert "1 enhanced" in (text := capsys.readouterr().out)
+    assert "1 file written" in (text := capsys.readouterr().out)
     assert "3 were there already" in text
     assert (out / "a.png").read_bytes() == mine
     assert (out / "b.jpg").is_file()

@@ -53,7 +53,7 @@ class Outcome:
         if len(self.made) == 1 and not self.failed and not self.left:
             lines = [f"{self.made[0]}  ({seconds:.1f} s)"]
         else:
-            lines = [f"{len(self.made)} enhanced in {seconds:.1f} s"]
+            lines = [f"{len(self.made)} file{'s' * (len(self.made) != 1)} written in {seconds:.1f} s"]
             if self.left:
                 lines[0] += f", {self.left} were there already"
             lines += [f"  {path}" for path in self.made[:3]]
@@ -115,24 +115,24 @@ class _Work:
         with warnings.catch_warnings(record=True) as raised:
             warnings.simplefilter("always", UserWarning)
             try:
-                (self._video if target.is_video else self._picture)(target, advance)
-                self.outcome.made.append(target.output)
+                self.outcome.made += (self._video if target.is_video else self._picture)(target, advance)
             except StorageError:
                 raise  # a full disk is no property of the file
             except DataError as error:
                 self.outcome.failed.append((target.source, str(error)))
         self.outcome.notes += [_about(target.source, str(warning.message)) for warning in raised if warning.category is UserWarning]
 
-    def _picture(self, target: Target, advance: Callable[[int], None]) -> None:
+    def _picture(self, target: Target, advance: Callable[[int], None]) -> list[Path]:
         options = self.options
         photo = read_photo(target.source, max_pixels=1_000_000 * options.max_megapixels)
         made = enhance_photo(self.model, photo, strength=options.strength, tile_px=options.tile, advance=advance)
         write_photo(target.output, made, quality=options.quality, force=options.force)
         if options.compare:
             write_comparison(target.comparison, photo, made)
-            self.outcome.made.append(target.comparison)
+            return [target.output, target.comparison]
+        return [target.output]
 
-    def _video(self, target: Target, advance: Callable[[int], None]) -> None:
+    def _video(self, target: Target, advance: Callable[[int], None]) -> list[Path]:
         options = self.options
         found = video.enhance_video(
             self.model,
@@ -149,6 +149,7 @@ class _Work:
             before, after = found.variation
             text += f"; brightness varies from frame to frame by {before:.3%} before, {after:.3%} after"
         self.outcome.notes += [_about(target.source, note) for note in (text, *found.notes)]
+        return [target.output]
 
 
 def write_comparison(path: Path, before: Photo, after: Photo) -> None:
