@@ -137,8 +137,11 @@ def _settings(description: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
     for section in ("model", "loss", "optimizer", "schedule"):
         chosen = settings.get(section) or {}
         yield section, _call(chosen)
-    augment = (settings.get("data") or {}).get("augment") or {}
-    yield "augmentation", ", ".join(name for name, value in augment.items() if value) or "none"
+    data = settings.get("data") or {}
+    if "augment" in data:
+        yield "augmentation", ", ".join(name for name, value in (data["augment"] or {}).items() if value) or "none"
+    else:
+        yield "data", _call(data)
     training = settings.get("training") or {}
     yield "batch size", (settings.get("data") or {}).get("batch_size")
     yield "epochs, at most", training.get("num_epochs")

@@ -269,7 +269,7 @@ def _facts(config: TrainConfig, data: PreparedData, task: Task, group: Processes
         "data": {
             "root": str(root) if root is not None else None,
             "fingerprint": data.fingerprint,
-            "counts": {phase: len(samples) for phase, samples in data.splits.items()},
+            "counts": {phase: len(data.names.get(phase) or samples) for phase, samples in data.splits.items()},  # not crops of them
             "split_strategy": getattr(config.data, "split_strategy", None),
             "notes": [*data.notes, *getattr(task.network, "notes", ())],
         },

@@ -64,6 +64,14 @@ class LowLightDataConfig(DataConfig):
                 f"{self.registry_name}.val_fraction: {self.val_fraction:g} and test_fraction {self.test_fraction:g} leave no training"
             )
 
+    @property
+    def split_strategy(self) -> str:
+        """How the pairs are split, in words, for records."""
+        if self.split_file is not None:
+            return f"as in {self.split_file.name}"
+        shares = f"{self.val_fraction:.0%} validation" + (f", {self.test_fraction:.0%} test" if self.test_fraction else "")
+        return f"by scene, {shares}, split_seed {self.split_seed}"
+
     def _prepared(
         self,
         pairs: tuple[Pair, ...],

@@ -26,7 +26,12 @@ EXAMPLES = (
 def parser() -> Parser:
     """Return the command's arguments."""
     made = Parser("info", "Say what a bundle, a checkpoint or a run is.", EXAMPLES, usage="FILE|RUN [--card | --json]")
-    made.add_argument("path", type=Path, metavar="FILE|RUN", help="a bundle, a checkpoint, the folder of a run, or the name of a model that comes with Photic")
+    made.add_argument(
+        "path",
+        type=Path,
+        metavar="FILE|RUN",
+        help="a bundle, a checkpoint, the folder of a run, or the name of a model that comes with Photic",
+    )
     form = made.add_mutually_exclusive_group()
     form.add_argument("--card", action="store_true", help="print the model card (Markdown) of a bundle")
     form.add_argument("--json", action="store_true", help="print everything as JSON")
