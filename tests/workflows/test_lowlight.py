@@ -176,3 +176,26 @@ def test_what_cannot_be_is_refused_in_words(refused: Callable[..., str], run: Pa
     assert "true pictures" in refused("train", *SMALL, f"data.root={pairs / 'low'}", "data.pairing=none", f"output_dir={tmp_path}")
     assert "data.root" in refused("train", *SMALL, f"output_dir={tmp_path}")
     assert not (tmp_path / "o.png").exists()
+
+
+def test_a_misspelt_model_and_a_file_for_several_pictures_are_refused(
+    refused: Callable[..., str], bundle: Path, pairs: Path, tmp_path: Path
+) -> None:
+    picture, other = pairs / "low" / "00.png", pairs / "low" / "01.png"
+    assert "did you mean 'lowlight'" in refused("predict", "lowlght", picture, "-o", tmp_path / "o.png")
+    assert "name of a single file" in refused("predict", bundle, picture, other, "-o", tmp_path / "both.png")
+    assert not list(tmp_path.glob("*.png"))
+
+
+def test_pictures_that_break_when_decoded_are_skipped_on_request(pairs: Path, tmp_path: Path) -> None:
+    for part in ("low", "high"):
+        (tmp_path / "bad" / part).mkdir(parents=True)
+        for path in sorted((pairs / part).iterdir()):
+            (tmp_path / "bad" / part / path.name).write_bytes(path.read_bytes())
+    whole = (pairs / "low" / "05.png").read_bytes()
+    (tmp_path / "bad" / "low" / "05.png").write_bytes(whole[: len(whole) // 2])
+    assert call("train", *SMALL, f"data.root={tmp_path / 'bad'}", "data.faulty=skip", "training.max_steps=1", f"output_dir={tmp_path}") == 0
+    (results,) = tmp_path.glob("*/*/results.json")
+    data = json.loads(results.read_text())["data"]
+    assert sum(data["counts"].values()) == 11
+    assert any("left out" in note for note in data["notes"])

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from photic.apps.lowlight.pairing import Pair, PairTable, Problem, read_pairs, table_fingerprint
-from photic.apps.lowlight.photo import photo_size
+from photic.apps.lowlight.photo import photo_size, read_photo
 from photic.apps.lowlight.samples import DrawnPairs, PairCrops, PairFiles, PairSource, WholePairs, different_sizes
 from photic.apps.lowlight.scenes import UNPAIRED_PREFIX, Indices, join_scenes, read_split, split_by_scene
 from photic.apps.lowlight.synthetic import draw_pair
@@ -137,7 +137,8 @@ class LowLightPairsConfig(LowLightDataConfig):
     pairing: Literal["strict", "flexible", "none"] = "flexible"
     """Which names belong together: equal ones; also those equal without words such as _low, _dark, _gt or _normal; or dark ones alone."""
     faulty: Literal["refuse", "skip"] = "refuse"
-    """What to do about files without a partner, unreadable files and pairs of two sizes; skipped ones are counted in the run's notes."""
+    """What to do about files without a partner, unreadable files and pairs of two sizes. To skip, every picture is decoded once, and those
+    left out are counted in the run's notes; to refuse, headers are read and a picture that breaks later stops training."""
     group_near_duplicates: bool = True
     """Count pictures that are nearly the same as one scene, unless pairs.csv or the files' names give scenes (12 ms per picture)."""
     unpaired_root: Path | None = None
@@ -179,14 +180,14 @@ class LowLightPairsConfig(LowLightDataConfig):
         """
         if self.root is None:
             raise DataError("data.root is not set; set data.root=FOLDER (a folder with low/ and high/, for example)")
-        return _with_sizes(read_pairs(self.root, self.pairing))
+        return _with_sizes(read_pairs(self.root, self.pairing), decode=self.faulty == "skip")
 
     def _unpaired(self, sizes: dict[str, tuple[int, int]]) -> tuple[Pair, ...]:
         """Return the dark pictures to mix into training; their sizes are added."""
         if self.unpaired_root is None:
             return ()
         try:
-            table, found = _with_sizes(read_pairs(self.unpaired_root, "none"))
+            table, found = _with_sizes(read_pairs(self.unpaired_root, "none"), decode=self.faulty == "skip")
             if self.faulty == "refuse":
                 table.refuse_problems()
         except DataError as error:
@@ -232,13 +233,16 @@ class LowLightGeneratedConfig(LowLightDataConfig):
         return self._prepared(pairs, sizes, indices, DrawnPairs(drawn), seed=seed, fingerprint=fingerprint, notes=notes)
 
 
-def _with_sizes(table: PairTable) -> tuple[PairTable, dict[str, tuple[int, int]]]:
-    """Read the headers of all pictures; return the pairs that can be used and their sizes."""
+def _with_sizes(table: PairTable, *, decode: bool = False) -> tuple[PairTable, dict[str, tuple[int, int]]]:
+    """Read the headers of all pictures, and on request the pictures; return the pairs that can be used and their sizes."""
 
     def measure(pair: Pair) -> tuple[int, int] | Problem:
         try:
             size = photo_size(pair.low)
             other = size if pair.high is None else photo_size(pair.high)
+            if decode:  # much of what is wrong with a picture shows only then
+                for path in filter(None, (pair.low, pair.high)):
+                    read_photo(path)
         except DataError as error:
             return Problem("unreadable", str(error), (pair.name,))
         if size != other:

@@ -64,8 +64,11 @@ def plan(inputs: Sequence[str], output: Path | None, form: str | None = None) ->
             targets.setdefault(source, Target(source, place))
     if not targets:
         raise DataError("nothing to enhance: the inputs hold no pictures and no videos")
-    if output is not None and (len(targets) > 1 or not Path(inputs[0]).is_file()) and output.is_file():
-        raise ConfigError(f"{output}: is a file; for several pictures give a folder with -o")
+    if output is not None and (len(inputs) > 1 or not Path(inputs[0]).is_file()):
+        if output.is_file():
+            raise ConfigError(f"{output}: is a file; for several pictures give a folder with -o")
+        if output.suffix.lower() in (*WRITABLE, *video.CODECS) and not output.is_dir():
+            raise ConfigError(f"{output}: is the name of a single file; for several pictures give a folder with -o")
     _refuse_clashes(list(targets.values()))
     return list(targets.values())
 
@@ -121,7 +124,7 @@ def _is_file_name(output: Path, source: Path) -> bool:
         return False
     if not output.suffix:
         return False
-    endings: Sequence[str] = video.SUFFIXES if video.is_video(source) else WRITABLE
+    endings: Sequence[str] = tuple(video.CODECS) if video.is_video(source) else WRITABLE
     if output.suffix.lower() not in endings:
         kind = "videos" if video.is_video(source) else "pictures"
         raise ConfigError(f"{output}: cannot write {kind} with the ending '{output.suffix}'; use one of {', '.join(endings)}")

@@ -34,7 +34,8 @@ Frame = NDArray[np.uint8]
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".3gp")
 """Endings that count as videos."""
-_CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
+CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
+"""Endings that can be written, and the codec of each."""
 SMOOTH_S = 1.0
 _USUAL_FPS = 25.0
 _MOST_FPS = 1000.0
@@ -77,7 +78,7 @@ def num_frames(path: Path) -> int:
 
 def output_suffix(source: Path) -> str:
     """Return the ending that the enhanced video of a file gets by default: its own where it can be written, else .mp4."""
-    return source.suffix if source.suffix.lower() in _CODECS else ".mp4"
+    return source.suffix if source.suffix.lower() in CODECS else ".mp4"
 
 
 def enhance_video(
@@ -284,9 +285,9 @@ def mean_luma(frame: NDArray[Any]) -> float:
 
 
 def _codec(output: Path) -> str:
-    codec = _CODECS.get(output.suffix.lower())
+    codec = CODECS.get(output.suffix.lower())
     if codec is None:
-        raise ConfigError(f"{output}: cannot write '{output.suffix}' videos; use one of {', '.join(_CODECS)}")
+        raise ConfigError(f"{output}: cannot write '{output.suffix}' videos; use one of {', '.join(CODECS)}")
     return codec
 
 

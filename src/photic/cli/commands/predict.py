@@ -8,6 +8,8 @@ from pathlib import Path
 from photic.cli.applications import command_of, sections_of
 from photic.cli.parser import Parser
 from photic.core.arguments import whole_number
+from photic.core.errors import nearest
+from photic.core.plugins import model_source, shipped_models
 
 EXAMPLES = (
     ("photic predict model.photic strips/ -o predictions.csv", "every picture of a folder, with a bundle"),
@@ -44,6 +46,9 @@ def main(arguments: Sequence[str]) -> int:
     other = command_of("predict", arguments)
     if other is not None:
         return other(list(arguments))
+    word = next((word for word in arguments if not word.startswith("-")), "")
+    if not Path(word).exists() and nearest(word, shipped_models()):
+        model_source(word)  # says which name was meant
     options = parser().parse_intermixed_args(arguments)
     from photic.workflows.predict import predict
 
