@@ -360,7 +360,8 @@ def _refuse_huge(path: Path, height: int, width: int, max_pixels: int) -> None:
     if pixels > max_pixels:
         raise DataError(
             f"{path}: {_described((height, width))} are {pixels / 1e6:,.0f} megapixels, more than the limit of {max_pixels / 1e6:,.0f}; "
-            f"if that is meant and memory allows ({pixels * 3 / 2**30:.1f} GiB for 8-bit pixels alone), raise max_pixels (`photic predict --max-megapixels`)"
+            f"if that is meant and memory allows ({pixels * 3 / 2**30:.1f} GiB for 8-bit pixels alone), raise max_pixels "
+            "(`photic predict --max-megapixels`)"
         )
 
 
