@@ -16,18 +16,21 @@ from photic.inference.predictor import load
 from photic.losses.bce import BCEWithLogitsConfig
 from photic.models import get_registry
 from photic.models.base import ClassifierConfig
+from photic.models.enhancement import EnhancerConfig
 from photic.models.phase_retrieval import PhaseRetrievalConfig
 from photic.tasks.classification import MultilabelClassificationConfig
+from photic.tasks.enhancement import EnhancementConfig
 from photic.tasks.ptychography import PtychographyConfig
 
 NAMES = get_registry().list_models()
 CLASSIFIERS = [name for name in NAMES if issubclass(models.config_class(name), ClassifierConfig)]
 PHASE_RETRIEVAL = [name for name in NAMES if issubclass(models.config_class(name), PhaseRetrievalConfig)]
+ENHANCERS = [name for name in NAMES if issubclass(models.config_class(name), EnhancerConfig)]
 N = 16
 
 
 def test_every_network_is_of_a_kind_that_is_bundled_here() -> None:
-    assert sorted([*CLASSIFIERS, *PHASE_RETRIEVAL]) == NAMES
+    assert sorted([*CLASSIFIERS, *ENHANCERS, *PHASE_RETRIEVAL]) == NAMES
 
 
 def refuse_damaged(path: Path) -> None:
@@ -95,4 +98,24 @@ def test_a_network_for_phase_retrieval_round_trips_through_a_bundle(name: str, t
     assert float(loaded.task.graph.normalisation) == float(task.graph.normalisation)
     assert float(loaded.task.graph.intensity_scale.detach()) == pytest.approx(1.5)
     assert loaded.description["ptychography"]["scans"] == ["a.npz", "b.npz"]
+    refuse_damaged(path)
+
+
+@pytest.mark.parametrize("name", ENHANCERS)
+def test_an_enhancer_round_trips_through_a_bundle(name: str, tmp_path: Path) -> None:
+    small = {"width": 8, "backbone": "test_efficientnet", "semantic_dim": 8}
+    fields = field_types(models.config_class(name))
+    model = models.configure(name, **{key: value for key, value in small.items() if key in fields})
+    task_config = EnhancementConfig(metrics=("psnr",))
+    torch.manual_seed(0)
+    task = task_config.build(model, losses.configure("l1"), PreparedData(splits={}, names={})).eval()  # type: ignore[arg-type]
+    config = {"task": task_config.to_dict(), "model": model.to_dict(), "data": {"name": "lowlight_pairs"}}
+    said = {"photic": "0", "created": "today", **describe(config, {}, f"contract/{name}")}
+    path = write_bundle(tmp_path / "m.photic", task, {**said, "card": card(said | task.description(), task.usage)})
+    torch.manual_seed(99)
+    loaded = load(path, "cpu")
+    assert same_deployment(task, loaded.task)
+    picture = 0.2 * torch.rand(1, 3, 40, 56, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        assert torch.equal(loaded.task.deployable()(picture), task.deployable()(picture))
     refuse_damaged(path)

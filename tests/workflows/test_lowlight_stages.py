@@ -28,6 +28,7 @@ SETTINGS: dict[str, Any] = {
     "loss.terms.ssim": {"name": "ssim_loss"},
     "loss.terms.perceptual": {"name": "perceptual", "backbone": "test_efficientnet", "layers": [0, 1], "pretrained": False},
     "optimizer.lr": 1e-4,
+    "task.part_lr_factors": {"other": 0.2},
     "schedule": {"name": "three_stages", "ramp_epochs": 4, "mix_epochs": [2, 1], "unfreeze_epochs": 3, "unfrozen_lr": 2e-5},
     "training.num_epochs": 12, "training.log_every_steps": 1, "training.checkpoint_every_steps": 1,
     "training.preview_every_validations": None, "trainer.num_threads": 1, "trainer.accelerator": "cpu",

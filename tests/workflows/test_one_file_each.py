@@ -372,10 +372,10 @@ def test_an_application_adds_its_command_and_its_recipe(copy: Path) -> None:
 
 def test_applications_are_deleted_with_their_folders_and_their_lines(copy: Path, tmp_path: Path) -> None:
     """The core works without any application: no module of it imports one."""
-    shutil.copytree(copy / "photic", tmp_path / "photic", ignore=shutil.ignore_patterns("defects", "ptycho", "__pycache__"))
+    shutil.copytree(copy / "photic", tmp_path / "photic", ignore=shutil.ignore_patterns("defects", "lowlight", "ptycho", "__pycache__"))
     code = (
         "import sys, photic.core.plugins as plugins; real = plugins.entry_points\n"
-        "plugins.entry_points = lambda **k: [e for e in real(**k) if e.name not in ('defects', 'ptycho', 'second')]\n"
+        "plugins.entry_points = lambda **k: [e for e in real(**k) if e.name not in ('defects', 'lowlight', 'ptycho', 'second')]\n"
         "from photic.cli.main import main\n"
         "import photic.workflows.train, photic.workflows.predict, photic.workflows.compare, photic.engine.fit\n"
         "sys.exit(max(main(words) for words in (['list', 'models'], ['list', 'recipes', '--json'], ['--help'])))"

@@ -150,7 +150,7 @@ class LPIPSConfig(MetricConfig):
     Source: Zhang, Isola, Efros, Shechtman and Wang 2018, The unreasonable effectiveness of deep features as a perceptual metric.
     """
 
-    net: Net = "alex"
+    net: Literal["alex", "vgg"] = "alex"
     """Network whose features are compared; published tables of low-light enhancers mostly use alex. Values of the two differ."""
     weights_file: Path | None = None
     """File of its ImageNet weights (torchvision's alexnet-owt-7be5be79.pth or vgg16-397923af.pth); null takes the one in torch's cache."""
