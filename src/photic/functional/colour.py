@@ -146,7 +146,11 @@ def delta_e_2000(lab1: Tensor, lab2: Tensor) -> Tensor:
     stretch = 1.5 - 0.5 * _saturating(0.5 * (_root(a1 * a1 + b1 * b1) + _root(a2 * a2 + b2 * b2)))
     a1, a2 = stretch * a1, stretch * a2
     chroma1, chroma2 = _root(a1 * a1 + b1 * b1), _root(a2 * a2 + b2 * b2)
-    turn = _angle(a1 * b2 - b1 * a2, a1 * a2 + b1 * b2)
+    across = a1 * b2 - b1 * a2
+    # Hues exactly opposite are as far either way round: both orders have to go through the same half of the circle.
+    tiny = torch.finfo(across.dtype).tiny
+    across = across + torch.where(across == 0, torch.where((b1 > 0) | ((b1 == 0) & (a1 > 0)), tiny, -tiny), 0.0)
+    turn = _angle(across, a1 * a2 + b1 * b2)
     hue = _angle(b1, a1) + 0.5 * turn  # half-way between both, the shorter way round
     light, chroma = 0.5 * (light1 + light2), 0.5 * (chroma1 + chroma2)
     weight = (
