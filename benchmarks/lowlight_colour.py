@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from photic.apps.lowlight import enhance, load_enhancer
 from photic.apps.lowlight.baselines import untrained
-from photic.apps.lowlight.depth import as_kind
+from photic.data.photo.depth import as_kind
 from photic.functional.colour import LUMA, delta_e_2000, hue_vector, linear_to_srgb, saturation, srgb_to_lab, srgb_to_linear
 
 Floats = NDArray[np.float32]

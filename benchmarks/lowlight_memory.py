@@ -68,7 +68,7 @@ def tiled_against_whole(model: str, part: np.ndarray, tile: int) -> tuple[float,
 def seam_ratio(model: str, output: Path, tile: int | None) -> float:
     """Return mean second differences where tiles change over, divided by those elsewhere."""
     from photic.apps.lowlight.enhancing import graph_of, load_enhancer, tile_layout
-    from photic.apps.lowlight.photo import read_photo
+    from photic.data.photo.files import read_photo
     from photic.functional.tiling import tile_positions
 
     layout = tile_layout(graph_of(load_enhancer(model, "cpu")), tile)
@@ -100,7 +100,7 @@ def main() -> int:
     width = round((options.megapixels * 1e6 * 1.5) ** 0.5)
     height = round(width / 1.5)
     with tempfile.TemporaryDirectory() as folder:
-        from photic.apps.lowlight.photo import Photo, write_photo
+        from photic.data.photo.files import Photo, write_photo
 
         source, output = Path(folder) / "dark.tif", Path(folder) / "bright.tif"
         pixels = dark_photograph(height, width, options.bits)

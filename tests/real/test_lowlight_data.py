@@ -13,10 +13,10 @@ import pytest
 from photic.apps.lowlight import check
 from photic.apps.lowlight.alignment import agreement
 from photic.apps.lowlight.datasets import LowLightPairsConfig
-from photic.apps.lowlight.photo import read_photo
 from photic.apps.lowlight.scenes import scene_numbers
 from photic.data.images import write_image
 from photic.data.loader import ExactLoader, evaluation_batches
+from photic.data.photo.files import read_photo
 
 pytestmark = pytest.mark.real
 

@@ -11,10 +11,10 @@ import tifffile
 
 from photic.apps.lowlight import check
 from photic.apps.lowlight.alignment import agreement
-from photic.apps.lowlight.photo import Photo, read_photo, write_photo
 from photic.apps.lowlight.synthetic import draw_pair
 from photic.core.errors import ConfigError, DataError
 from photic.data.images import write_image
+from photic.data.photo.files import Photo, read_photo, write_photo
 
 SIZE = (96, 128)
 

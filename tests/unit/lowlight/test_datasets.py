@@ -12,13 +12,13 @@ import torch
 
 from photic.apps.lowlight import samples
 from photic.apps.lowlight.datasets import LowLightGeneratedConfig, LowLightPairsConfig
-from photic.apps.lowlight.photo import Photo, write_photo
 from photic.apps.lowlight.samples import PairCrops, PairFiles, WholePairs
 from photic.apps.lowlight.synthetic import draw_pair
 from photic.core.errors import ConfigError, DataError
 from photic.data.base import PreparedData
 from photic.data.images import to_measurement, write_image
 from photic.data.loader import ExactLoader, evaluation_batches
+from photic.data.photo.files import Photo, write_photo
 from photic.functional.overview import overview
 
 SIZE = (40, 56)

@@ -21,8 +21,8 @@ from photic.apps.lowlight.enhancing import (
     overview_of,
     tile_layout,
 )
-from photic.apps.lowlight.photo import Photo, read_photo, write_photo
 from photic.core.errors import CheckpointError, ConfigError, DataError, UnknownNameError
+from photic.data.photo.files import Photo, read_photo, write_photo
 from photic.functional.overview import overview
 from photic.models.zero_dce import ZeroDCE
 from photic.tasks.enhancement import EnhancementGraph

@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 from photic.apps.lowlight.enhancing import enhance
-from photic.apps.lowlight.photo import Photo, read_photo, write_photo
 from photic.apps.lowlight.predict import main as predict
 from photic.apps.lowlight.targets import plan
 from photic.cli.main import main as photic
 from photic.core.errors import ConfigError, DataError
+from photic.data.photo.files import Photo, read_photo, write_photo
 
 from .conftest import dark_scene
 

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from photic.apps.lowlight.enhancing import enhance, enhance_photo, load_enhancer
-    from photic.apps.lowlight.photo import Photo, read_photo, write_photo
+    from photic.data.photo.files import Photo, read_photo, write_photo
 
 __all__ = ["Photo", "enhance", "enhance_photo", "load_enhancer", "read_photo", "write_photo"]
 
 _PLACES = {
-    "Photo": "photo",
-    "enhance": "enhancing",
-    "enhance_photo": "enhancing",
-    "load_enhancer": "enhancing",
-    "read_photo": "photo",
-    "write_photo": "photo",
+    "Photo": "photic.data.photo.files",
+    "enhance": "photic.apps.lowlight.enhancing",
+    "enhance_photo": "photic.apps.lowlight.enhancing",
+    "load_enhancer": "photic.apps.lowlight.enhancing",
+    "read_photo": "photic.data.photo.files",
+    "write_photo": "photic.data.photo.files",
 }
 
 
@@ -28,4 +28,4 @@ def __getattr__(name: str) -> Any:
     """Import on use: the command line lists this application without importing torch."""
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)
+    return getattr(importlib.import_module(_PLACES[name]), name)

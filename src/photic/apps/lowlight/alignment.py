@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from photic.apps.lowlight.depth import Pixels, as_kind
 from photic.core.errors import DataError
+from photic.data.photo.depth import Pixels, as_kind
 from photic.functional.registration import fourier_shift, register
 
 LARGEST_SHIFT_PX = 1.5

@@ -20,15 +20,15 @@ from rich.text import Text
 from photic.apps.lowlight.alignment import LARGEST_SHIFT_PX, LEAST_AGREEMENT, Agreement, agreement
 from photic.apps.lowlight.contact_sheet import Cell, contact_sheet, thumbnail
 from photic.apps.lowlight.datasets import LowLightPairsConfig
-from photic.apps.lowlight.depth import Pixels
 from photic.apps.lowlight.pairing import Pair, PairTable, Problem
-from photic.apps.lowlight.photo import read_photo
 from photic.apps.lowlight.samples import different_sizes
 from photic.apps.lowlight.scenes import join_scenes, signature_of
 from photic.core.errors import ConfigError, DataError
 from photic.core.files import sha256_of, write_json
 from photic.data.images import write_image
 from photic.data.near_duplicates import Signature, group_signatures
+from photic.data.photo.depth import Pixels
+from photic.data.photo.files import read_photo
 from photic.workflows.progress import counting
 
 _EXAMPLES = """examples:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from photic.apps.lowlight.depth import Pixels, as_kind
+from photic.data.photo.depth import Pixels, as_kind
 
 Bytes = NDArray[np.uint8]
 _WIDTH_PX, _HEIGHT_PX, _GAP_PX, _TEXT_PX = 180, 120, 6, 14

@@ -14,7 +14,6 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from photic.apps.lowlight.pairing import Pair, PairTable, Problem, read_pairs, table_fingerprint
-from photic.apps.lowlight.photo import photo_size, read_photo
 from photic.apps.lowlight.samples import DrawnPairs, PairCrops, PairFiles, PairSource, WholePairs, different_sizes
 from photic.apps.lowlight.scenes import UNPAIRED_PREFIX, Indices, join_scenes, read_split, split_by_scene
 from photic.apps.lowlight.synthetic import draw_pair
@@ -22,6 +21,7 @@ from photic.core.errors import ConfigError, DataError
 from photic.core.registry import datasets
 from photic.core.schema import Range
 from photic.data.base import DataConfig, PreparedData
+from photic.data.photo.files import photo_size, read_photo
 
 
 @dataclass(frozen=True, kw_only=True)

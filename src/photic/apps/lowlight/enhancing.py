@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from photic.apps.lowlight.depth import KINDS, Pixels, from_float, to_tensor
-from photic.apps.lowlight.photo import Photo, read_photo
 from photic.core.errors import ConfigError, DataError
 from photic.core.plugins import model_source
+from photic.data.photo.depth import KINDS, Pixels, from_float, to_tensor
+from photic.data.photo.files import Photo, read_photo
 from photic.functional.overview import OVERVIEW_PX
 from photic.functional.tiling import Span, tile_positions, tiled_bands
 from photic.inference.predictor import LoadedModel, load

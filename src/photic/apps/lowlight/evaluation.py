@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from photic.apps.lowlight.depth import to_tensor
 from photic.core.errors import DataError
 from photic.core.files import write_json, write_text
+from photic.data.photo.depth import to_tensor
 from photic.functional.colour import luma, saturation
 from photic.metrics.pictures import picture_values
 

@@ -12,13 +12,13 @@ import yaml
 from numpy.typing import NDArray
 
 from photic.apps.lowlight.datasets import LowLightDataConfig, LowLightPairsConfig
-from photic.apps.lowlight.depth import as_kind
 from photic.apps.lowlight.pairing import Pair
 from photic.apps.lowlight.samples import PairCrops, PairFiles, PairSource, WholePairs
 from photic.apps.lowlight.scenes import UNPAIRED_PREFIX
 from photic.core.errors import ConfigError, DataError
 from photic.core.schema import field_types
 from photic.data.base import PHASES
+from photic.data.photo.depth import as_kind
 from photic.tracking.run import Run
 from photic.workflows.stored import config_of
 

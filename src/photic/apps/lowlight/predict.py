@@ -13,13 +13,13 @@ import numpy as np
 from PIL import Image
 
 from photic.apps.lowlight import video
-from photic.apps.lowlight.depth import Pixels, as_kind
 from photic.apps.lowlight.enhancing import MOST_STRENGTH, check_strength, enhance_photo, graph_of, load_enhancer, tile_layout
-from photic.apps.lowlight.photo import MAX_PIXELS, Photo, photo_size, read_photo, write_photo
 from photic.apps.lowlight.targets import Target, plan, refuse_existing
 from photic.core.arguments import whole_number
 from photic.core.errors import ConfigError, DataError, StorageError
 from photic.core.files import atomic_path
+from photic.data.photo.depth import Pixels, as_kind
+from photic.data.photo.files import MAX_PIXELS, Photo, photo_size, read_photo, write_photo
 from photic.inference.predictor import LoadedModel
 from photic.workflows.progress import counting
 

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from photic.apps.lowlight.depth import Pixels, to_tensor
 from photic.apps.lowlight.pairing import Pair
-from photic.apps.lowlight.photo import read_photo
 from photic.core.errors import DataError
 from photic.core.seeding import numpy_generator
 from photic.data.augment import Augmented
 from photic.data.augment.paired import View, random_view
+from photic.data.photo.depth import Pixels, to_tensor
+from photic.data.photo.files import read_photo
 from photic.functional.colour import luma
 from photic.functional.overview import OVERVIEW_PX, overview
 

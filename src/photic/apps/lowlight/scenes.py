@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from photic.apps.lowlight.depth import Pixels, as_kind
 from photic.apps.lowlight.pairing import PairTable, Problem
-from photic.apps.lowlight.photo import read_photo
 from photic.core.errors import DataError
 from photic.core.files import sha256_of
 from photic.data.base import PHASES
 from photic.data.near_duplicates import Signature, group_signatures, reduced, signature
+from photic.data.photo.depth import Pixels, as_kind
+from photic.data.photo.files import read_photo
 from photic.data.split import random_split
 
 Indices = dict[str, NDArray[np.int64]]

@@ -22,11 +22,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from photic.apps.lowlight.depth import as_kind
 from photic.apps.lowlight.enhancing import check_strength, enhance_pixels, graph_of, overview_of
 from photic.apps.lowlight.steadiness import CutDetector, SmoothedDecision, SteadyBrightness, luminance_variation
 from photic.core.errors import ConfigError, DataError, StorageError
 from photic.core.files import atomic_path
+from photic.data.photo.depth import as_kind
 from photic.inference.predictor import LoadedModel
 
 Frame = NDArray[np.uint8]

@@ -22,12 +22,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 from torch import Tensor
 
-from photic.apps.lowlight import exif as exif_blocks
-from photic.apps.lowlight import photo_png, photo_tiff
-from photic.apps.lowlight.depth import KINDS, Pixels, as_kind, from_float, to_tensor
 from photic.core.errors import ConfigError, DataError, StorageError
 from photic.core.files import atomic_path
 from photic.data.images import opened
+from photic.data.photo import exif as exif_blocks
+from photic.data.photo import png as photo_png
+from photic.data.photo import tiff as photo_tiff
+from photic.data.photo.depth import KINDS, Pixels, as_kind, from_float, to_tensor
 
 __all__ = ["Canvas", "Photo", "as_kind", "from_float", "photo_size", "read_photo", "tile", "to_tensor", "write_photo"]
 

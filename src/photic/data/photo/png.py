@@ -12,8 +12,8 @@ from typing import BinaryIO
 import imagecodecs
 import numpy as np
 
-from photic.apps.lowlight.depth import Pixels
 from photic.core.errors import DataError
+from photic.data.photo.depth import Pixels
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _LEVEL = 4  # of compression: within 2 % of the best, in a fraction of its time

@@ -14,9 +14,9 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from photic.apps.lowlight import exif as exif_blocks
-from photic.apps.lowlight.depth import Pixels
 from photic.core.errors import DataError
+from photic.data.photo import exif as exif_blocks
+from photic.data.photo.depth import Pixels
 
 _MAGIC = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 _ICC, _STRIPS, _TILES = 34675, (273, 279), (324, 325)

@@ -15,9 +15,9 @@ import tifffile
 import torch
 from PIL import Image, ImageCms
 
-from photic.apps.lowlight import photo as photos
-from photic.apps.lowlight.photo import Canvas, Photo, as_kind, from_float, photo_size, read_photo, tile, write_photo
 from photic.core.errors import ConfigError, DataError, StorageError
+from photic.data.photo import files as photos
+from photic.data.photo.files import Canvas, Photo, as_kind, from_float, photo_size, read_photo, tile, write_photo
 
 HEIGHT, WIDTH = 12, 20
 KINDS = (np.uint8, np.uint16, np.float32)
@@ -176,7 +176,7 @@ def test_a_deep_tiff_is_turned_with_its_transparency(tmp_path: Path) -> None:
 
 
 def test_metadata_behind_the_pixels_of_a_png_count(tmp_path: Path) -> None:
-    from photic.apps.lowlight.photo_png import _chunk
+    from photic.data.photo.png import _chunk
 
     Image.fromarray(pixels_of(np.uint8)).save(tmp_path / "a.png")
     file = (tmp_path / "a.png").read_bytes()

@@ -1,0 +1,1 @@
+"""Raw photographs: developed, denoised, and networks trained to do so."""
