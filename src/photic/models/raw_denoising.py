@@ -31,8 +31,8 @@ class RawDenoiserConfig(ModelConfig):
 class RawDenoiser(nn.Module, ABC):
     """A network that makes a clean picture ``(B, 3, H, W)``, linear, in the camera's own colours, from a noisy mosaic or RGB picture.
 
-    What it makes of a pixel depends on that pixel's surroundings alone, up to ``margin_px`` pixels away: no statistics over a picture or a tile.
-    So a large picture is made tile by tile without seams; tiles start at multiples of ``tile_align``.
+    What it makes of a pixel depends on its surroundings alone, up to ``margin_px`` pixels away: no statistics over a picture or
+    tile. So a large picture is made tile by tile without seams; tiles start at multiples of ``tile_align``.
     """
 
     config_base: ClassVar[type[RawDenoiserConfig]] = RawDenoiserConfig

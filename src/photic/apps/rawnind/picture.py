@@ -22,7 +22,7 @@ class RawPicture:
     pattern: Pattern | None
     """Colours of the mosaic from its top left pixel on; None where each pixel has all three."""
     xyz_to_camera: NDArray[np.float64] | None = None
-    """``(3, 3)``: XYZ (D65) to camera colours, as LibRaw's ``rgb_xyz_matrix`` or a DNG's ColorMatrix2 has it; None where nobody knows it."""
+    """``(3, 3)``: XYZ (D65) to camera colours, as LibRaw's ``rgb_xyz_matrix`` or a DNG's ColorMatrix2 has it; None: unknown."""
     white_balance: NDArray[np.float64] | None = None
     """``(3,)`` factors of red, green, blue that the camera chose, green 1; None where the file has none that can be true."""
     camera: str = ""
