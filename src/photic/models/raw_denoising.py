@@ -6,10 +6,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from photic.core.errors import DataError
+from photic.functional.borders import to_multiple
 from photic.models.base import ModelConfig
 
 Measurement = Literal["mosaic", "rgb"]
@@ -76,22 +76,6 @@ class RawDenoiser(nn.Module, ABC):
                 f"{type(self).__name__}: expected noise ({len(measurement)}, 2) and balance ({len(measurement)}, 3), got "
                 f"{tuple(noise.shape)} and {tuple(balance.shape)}"
             )
-        padded = pad_mirrored(measurement, self.multiple)
-        made = self.restore(padded, pad_mirrored(planes, self.multiple).expand(len(measurement), -1, -1, -1), noise, balance)
+        padded = to_multiple(measurement, self.multiple)
+        made = self.restore(padded, to_multiple(planes, self.multiple).expand(len(measurement), -1, -1, -1), noise, balance)
         return made[..., : size[0], : size[1]]
-
-
-def pad_mirrored(picture: Tensor, multiple: int) -> Tensor:
-    """Return a picture ``(B, C, H, W)`` continued at the right and below to multiples of a number, mirrored about its last pixels.
-
-    Mirroring about a pixel keeps the phase of a Bayer mosaic, and a mosaic and its planes padded alike stay together for any pattern.
-    Sides too short for it are mirrored repeatedly.
-    """
-    while True:
-        height, width = picture.shape[-2:]
-        below, right = -height % multiple, -width % multiple
-        if not below and not right:
-            return picture
-        if (below and height == 1) or (right and width == 1):  # nothing to mirror
-            return F.pad(picture, (0, right, 0, below), mode="replicate")
-        picture = F.pad(picture, (0, min(right, width - 1), 0, min(below, height - 1)), mode="reflect")
