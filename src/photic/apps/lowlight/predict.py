@@ -6,7 +6,6 @@ import argparse
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +13,15 @@ from PIL import Image
 
 from photic.apps.lowlight import video
 from photic.apps.lowlight.enhancing import MOST_STRENGTH, check_strength, enhance_photo, graph_of, load_enhancer, tile_layout
-from photic.apps.lowlight.targets import Target, plan, refuse_existing
+from photic.apps.lowlight.targets import Target, plan
 from photic.core.arguments import whole_number
 from photic.core.errors import ConfigError, DataError, StorageError
 from photic.core.files import atomic_path
 from photic.data.photo.depth import Pixels, as_kind
 from photic.data.photo.files import MAX_PIXELS, Photo, photo_size, read_photo, write_photo
+from photic.inference.outcome import Outcome, about
 from photic.inference.predictor import LoadedModel
+from photic.inference.targets import refuse_existing
 from photic.workflows.progress import counting
 
 _EXAMPLES = """examples:
@@ -34,36 +35,6 @@ without -o: NAME_enhanced beside each file, FOLDER_enhanced beside a folder. Not
 original ever. Status 1: some files could not be read; they are named, the others are done."""
 _COMPARED_PX = 1200
 _FORMATS = ("png", "jpg", "tif", "tiff", "webp", "bmp")
-
-
-@dataclass
-class Outcome:
-    """What was done."""
-
-    made: list[Path] = field(default_factory=list)
-    left: int = 0
-    """Results that were there already and were left."""
-    failed: list[tuple[Path, str]] = field(default_factory=list)
-    """Files that could not be enhanced, and why."""
-    notes: list[str] = field(default_factory=list)
-    """What a user should know about single files."""
-
-    def summary(self, seconds: float) -> str:
-        """Return a few lines for the terminal."""
-        if len(self.made) == 1 and not self.failed and not self.left:
-            lines = [f"{self.made[0]}  ({seconds:.1f} s)"]
-        else:
-            lines = [f"{len(self.made)} file{'s' * (len(self.made) != 1)} written in {seconds:.1f} s"]
-            if self.left:
-                lines[0] += f", {self.left} were there already"
-            lines += [f"  {path}" for path in self.made[:3]]
-            if len(self.made) > 3:
-                lines.append(f"  ... and {len(self.made) - 3} more")
-        lines += [f"note: {note}" for note in self.notes]
-        if self.failed:
-            lines.append(f"{len(self.failed)} SKIPPED:")
-            lines += [f"  {reason if str(path) in reason else f'{path}: {reason}'}" for path, reason in self.failed]
-        return "\n".join(lines)
 
 
 def main(arguments: list[str]) -> int:
@@ -120,7 +91,7 @@ class _Work:
                 raise  # a full disk is no property of the file
             except DataError as error:
                 self.outcome.failed.append((target.source, str(error)))
-        self.outcome.notes += [_about(target.source, str(warning.message)) for warning in raised if warning.category is UserWarning]
+        self.outcome.notes += [about(target.source, str(warning.message)) for warning in raised if warning.category is UserWarning]
 
     def _picture(self, target: Target, advance: Callable[[int], None]) -> list[Path]:
         options = self.options
@@ -148,7 +119,7 @@ class _Work:
         if found.variation is not None:
             before, after = found.variation
             text += f"; brightness varies from frame to frame by {before:.3%} before, {after:.3%} after"
-        self.outcome.notes += [_about(target.source, note) for note in (text, *found.notes)]
+        self.outcome.notes += [about(target.source, note) for note in (text, *found.notes)]
         return [target.output]
 
 
@@ -175,10 +146,6 @@ def _amount(target: Target) -> tuple[float, str]:
         return height * width / 1e6, "megapixels"
     except DataError:  # said when it is read
         return 1, "file"
-
-
-def _about(source: Path, text: str) -> str:
-    return text if str(source) in text else f"{source}: {text}"
 
 
 def _parser() -> argparse.ArgumentParser:

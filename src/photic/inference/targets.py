@@ -1,0 +1,153 @@
+"""Which files a command reads and where each result goes: single files, folders with the folders in them, globs."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from photic.core.errors import ConfigError, DataError
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Target:
+    """A file to read and the file that comes of it."""
+
+    source: Path
+    output: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kinds:
+    """What a command reads and what it makes of it."""
+
+    readable: Callable[[Path], bool]
+    """Whether a file of a folder or a glob is one to read, by its name; files that are named one by one are taken as they are."""
+    ending: Callable[[Path], str]
+    """The ending, with its dot, that the result of a file gets where the command decides."""
+    writable: Callable[[Path], Sequence[str]]
+    """Endings, with their dots, that the result of a file may have."""
+    mark: str
+    """What is put behind a name where the result lies beside its source, for example ``_enhanced``."""
+    nothing: str = "no pictures"
+    """What is missing where nothing is found."""
+    called: Callable[[Path], str] = lambda source: "pictures"
+    """What results of a file are, in the plural."""
+
+
+def plan(inputs: Sequence[str], output: Path | None, kinds: Kinds) -> list[Target]:
+    """Return what is to be made of the inputs, each file once, in order.
+
+    Args:
+        inputs: files, folders (with the folders in them) and globs.
+        output: for one file, the file to write or a folder; for anything else a folder, in which files of an input folder keep their
+            places. None puts ``NAME_mark`` beside each file, ``FOLDER_mark`` beside a folder.
+        kinds: what is read and what is made.
+
+    Raises:
+        ConfigError: an output that cannot be, or two files that would become one.
+        DataError: an input that is not there, or holds nothing to read.
+    """
+    targets: dict[Path, Target] = {}
+    for given in inputs:
+        path = Path(given)
+        single = len(inputs) == 1 and path.is_file()
+        for source, relative in _files(given, output, kinds):
+            made = relative.with_suffix(kinds.ending(source))
+            if output is None:
+                place = _beside(path, source, relative, made, kinds.mark)
+            elif single and _is_file_name(output, source, kinds):
+                place = output
+            else:
+                place = output / made
+            targets.setdefault(source, Target(source, place))
+    if not targets:
+        raise DataError(f"nothing to do: the inputs hold {kinds.nothing}")
+    if output is not None and (len(inputs) > 1 or not Path(inputs[0]).is_file()):
+        if output.is_file():
+            raise ConfigError(f"{output}: is a file; for several {kinds.called(output)} give a folder with -o")
+        if (
+            output.suffix.lower() in {ending for target in targets.values() for ending in kinds.writable(target.source)}
+            and not output.is_dir()
+        ):
+            raise ConfigError(f"{output}: is the name of a single file; for several {kinds.called(output)} give a folder with -o")
+    _refuse_clashes(list(targets.values()))
+    return list(targets.values())
+
+
+def refuse_existing(paths: Sequence[Path], *, what: str = "--force replaces them, --skip-existing leaves them") -> None:
+    """Refuse outputs that are there already.
+
+    Raises:
+        ConfigError: some are.
+    """
+    there = [path for path in paths if path.exists()]
+    if there:
+        more = f" and {len(there) - _SHOWN} more" if len(there) > _SHOWN else ""
+        verb = "is" if len(there) == 1 else "are"
+        raise ConfigError(f"{', '.join(map(str, there[:_SHOWN]))}{more} {verb} there already; {what}, or choose another name with -o")
+
+
+def _files(given: str, output: Path | None, kinds: Kinds) -> list[tuple[Path, Path]]:
+    """Return the files that an input names, each with its place in the output folder."""
+    path = Path(given)
+    if path.is_file():
+        return [(path, Path(path.name))]
+    if path.is_dir():
+        own = None if output is None else output.resolve()
+        if own == path.resolve():
+            raise ConfigError(f"{output}: is the folder of the pictures itself; give another one with -o, so that no original is lost")
+        found = [file for file in path.rglob("*") if _counts(file.relative_to(path), kinds) and file.is_file()]
+        # What an earlier run put into a folder below is no input.
+        found = [file for file in found if own is None or not file.resolve().is_relative_to(own)]
+        if not found:
+            raise DataError(f"{path}: {kinds.nothing} in this folder and those below; give another one, or name files one by one")
+        return [(file, file.relative_to(path)) for file in sorted(found)]
+    if glob.has_magic(given):
+        matches = [Path(name) for name in glob.glob(given, recursive=True)]  # noqa: PTH207 - Path.glob takes no absolute patterns
+        found = sorted(file for file in matches if _counts(Path(file.name), kinds) and file.is_file())
+        if not found:
+            raise DataError(f"{given}: {kinds.nothing} among what matches this pattern")
+        return [(file, Path(file.name)) for file in found]
+    raise DataError(f"{given}: no such file or folder")
+
+
+def _counts(name: Path, kinds: Kinds) -> bool:
+    return kinds.readable(name) and not any(part.startswith(".") for part in name.parts)
+
+
+def _beside(given: Path, source: Path, relative: Path, made: Path, mark: str) -> Path:
+    if given.is_dir():
+        whole = given.resolve()
+        return given.parent / f"{whole.name}{mark}" / made if given.name else whole.with_name(whole.name + mark) / made
+    return source.with_name(f"{made.stem}{mark}{made.suffix}")
+
+
+def _is_file_name(output: Path, source: Path, kinds: Kinds) -> bool:
+    """Say whether an output for one file is a file rather than a folder to put it into."""
+    if output.is_dir() or not output.suffix:
+        return False
+    endings = kinds.writable(source)
+    if output.suffix.lower() not in endings:
+        raise ConfigError(
+            f"{output}: cannot write {kinds.called(source)} with the ending '{output.suffix}'; use one of {', '.join(endings)}"
+        )
+    return True
+
+
+def _refuse_clashes(targets: Sequence[Target]) -> None:
+    seen: dict[Path, Target] = {}
+    sources = {target.source.resolve() for target in targets}
+    for target in targets:
+        place = target.output.resolve()
+        if place in seen:
+            raise ConfigError(
+                f"{seen[place].source} and {target.source} would both become {target.output}; give folders instead of single files, or "
+                "rename one"
+            )
+        if place in sources:
+            raise ConfigError(f"{target.output}: is one of the inputs; give another name or folder with -o, so that no original is lost")
+        seen[place] = target
