@@ -73,6 +73,12 @@ class EngineModule(lightning.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Build the optimizer over the task's groups, remembering each group's own rate."""
         groups = self.task.parameter_groups(self.optimizer_config.lr, self.optimizer_config.weight_decay)
+        if next(self.task.parameters(), None) is None:
+            network = getattr(self.task.graph, "network", self.task.graph)
+            raise ConfigError(
+                f"config.model: {type(network).__name__} has no parameters, so there is nothing to train; it can be evaluated as it is, or "
+                "choose another network (`photic list models`)"
+            )
         if not any(group["params"] for group in groups):
             raise ConfigError("config.model: no parameter is trainable; unfreeze something")
         optimizer = self.optimizer_config.build(groups)

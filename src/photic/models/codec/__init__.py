@@ -1,0 +1,1 @@
+"""Learnt transforms for compression: pictures to latents and back."""
