@@ -79,6 +79,24 @@ def rggb_offset(pattern: Pattern) -> tuple[int, int]:
     raise DataError(f"colour filter array: expected one of the four Bayer orders, got {pattern}")
 
 
+def lead_to_canonical(pattern: Pattern) -> tuple[int, int]:
+    """Return how many rows above and columns at the left a mosaic is continued by until it begins as networks know it: RGGB, or XTRANS.
+
+    Raises:
+        DataError: neither Bayer nor X-Trans.
+
+    >>> [lead_to_canonical(BAYER[name]) for name in ("RGGB", "GBRG", "GRBG", "BGGR")]
+    [(0, 0), (1, 0), (0, 1), (1, 1)]
+    """
+    known = RGGB if len(pattern) == 2 else XTRANS
+    period = len(known)
+    for rows in range(period):
+        for columns in range(period):
+            if shifted(known, rows, columns) == pattern:
+                return rows, columns
+    raise DataError(f"colour filter array: expected a Bayer or an X-Trans pattern, got {pattern}")
+
+
 def cfa_planes(pattern: Pattern, height: int, width: int, *, device: torch.device | None = None) -> Tensor:
     """Return the planes ``(3, H, W)`` float32 of a pattern: 1 where a pixel sees red, green, blue.
 

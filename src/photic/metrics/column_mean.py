@@ -17,6 +17,7 @@ class ColumnMean(Metric):
         name: of the value.
         column: which column of the table.
         below: None is the mean; a number is the share of samples whose value is smaller.
+        where: (column, value): only samples that have this value there count; None counts all.
 
     Example:
         >>> import torch
@@ -26,10 +27,11 @@ class ColumnMean(Metric):
         {'psnr': 22.0}
     """
 
-    def __init__(self, name: str, column: int, below: float | None = None) -> None:
+    def __init__(self, name: str, column: int, below: float | None = None, where: tuple[int, float] | None = None) -> None:
         self.name = name
         self.column = column
         self.below = below
+        self.where = where
         self.reset()
 
     def update(self, prediction: Tensor, target: Tensor) -> None:
@@ -41,6 +43,8 @@ class ColumnMean(Metric):
         if prediction.ndim != 2 or prediction.shape[1] <= self.column:
             raise DataError(f"{self.name}: expected a table (B, K) with more than {self.column} columns, got {tuple(prediction.shape)}")
         values = prediction[:, self.column].double()
+        if self.where is not None:
+            values = values[prediction[:, self.where[0]] == self.where[1]]
         values = values[~values.isnan()]
         self._sum += float((values if self.below is None else values < self.below).sum())
         self._count += len(values)

@@ -112,7 +112,8 @@ class Standard(RawDenoiser):
             if self.keep_mean:
                 left = (balanced - (made * planes).sum(dim=1, keepdim=True)) * planes if mosaic else balanced - made
                 made = made + _enlarged(_smoothed(_cell_means(left, planes, _KEPT_PX)), _KEPT_PX)
-            return made / gains
+            clean: Tensor = made / gains
+        return clean
 
     def _surroundings(self, samples: Tensor, planes: Tensor, noise: Tensor, gains: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return local level and scale ``(B, 1, H, W)``, and each colour's noise relative to the scale ``(B, 3, H, W)``."""

@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from photic.core.errors import ConfigError, DataError
-from photic.core.registry import metrics as metric_registry
+from photic.core.errors import ConfigError
 from photic.core.registry import tasks
 from photic.data.base import PreparedData
 from photic.losses.base import BaseLoss, Compared, LossConfig
@@ -20,10 +19,10 @@ from photic.metrics.base import Metric
 from photic.metrics.column_mean import ColumnMean
 from photic.metrics.columns import ColumnValue
 from photic.metrics.comparison import ComparisonSpec
-from photic.metrics.pictures import PictureMetric
 from photic.models.base import ModelConfig
 from photic.models.enhancement import Enhancement, Enhancer, EnhancerConfig
 from photic.tasks.base import Batch, Phase, StepResult, Task, TaskConfig
+from photic.tasks.pictures import picture_metric, side_by_side
 
 ACTS_ON = ("picture", "brightening", "mask", "curves")
 """What losses of this task may judge; the last two only where the network has such a part."""
@@ -87,7 +86,7 @@ class EnhancementTask(Task):
         self.graph = graph
         self.criterion = criterion
         self.config = config
-        self._metrics = [_picture_metric(name) for name in config.metrics]
+        self._metrics = [picture_metric(name) for name in config.metrics]
 
     @property
     def network(self) -> Enhancer:
@@ -263,13 +262,6 @@ class EnhancementConfig(TaskConfig):
                 )
 
 
-def _picture_metric(name: str) -> PictureMetric:
-    metric = metric_registry.get(name)
-    if not isinstance(metric, PictureMetric):
-        raise ConfigError(f"config.task.metrics: '{name}' does not judge pictures; see `photic list metrics`")
-    return metric
-
-
 def _compared(made: Enhancement, image: Tensor, target: Tensor, known: Tensor) -> dict[str, Compared]:
     """Return what losses are given: pictures with a true one, those without, all of them."""
     picture = made.picture.float()
@@ -281,33 +273,6 @@ def _compared(made: Enhancement, image: Tensor, target: Tensor, known: Tensor) -
         "brightening": Compared(picture, image.float()),
     }
     return compared | {name: Compared(part.float()) for name, part in made.parts.items() if name in ACTS_ON}
-
-
-def side_by_side(columns: Sequence[np.ndarray], gap_px: int = 4, most_px: int = 320) -> np.ndarray:
-    """Return a picture with a row per sample and a column per kind, for a look while training goes on.
-
-    Args:
-        columns: ``(B, 3, H, W)`` in [0, 1] each, such as before, after, truth.
-        gap_px: white pixels between them.
-        most_px: larger sides are shown with every n-th pixel.
-
-    Raises:
-        DataError: the columns differ in shape.
-
-    >>> side_by_side([np.zeros((2, 3, 10, 20))] * 3, gap_px=4).shape
-    (24, 68, 3)
-    """
-    if len({column.shape for column in columns}) != 1:
-        raise DataError(f"panels: expected columns of one shape, got {[column.shape for column in columns]}")
-    step = max(1, -(-max(columns[0].shape[-2:]) // most_px))
-    small = [np.clip(column[:, :, ::step, ::step], 0, 1) for column in columns]
-    count, _, height, width = small[0].shape
-    sheet = np.full((count * (height + gap_px) - gap_px, len(small) * (width + gap_px) - gap_px, 3), 255, dtype=np.uint8)
-    for across, column in enumerate(small):
-        for down, image in enumerate(column):
-            top, left = down * (height + gap_px), across * (width + gap_px)
-            sheet[top : top + height, left : left + width] = np.round(image.transpose(1, 2, 0) * 255)
-    return sheet
 
 
 def _mean(values: np.ndarray) -> float | None:

@@ -10,7 +10,7 @@ from photic.core.errors import ConfigError
 from photic.core.registry import losses, models, tasks
 from photic.data.base import PreparedData
 from photic.functional.overview import overview
-from photic.tasks.enhancement import side_by_side
+from photic.tasks.pictures import side_by_side
 
 METRICS = ("psnr", "ssim", "saturation", "psnr_gt_mean")
 PAIRED = {"terms": {"reconstruction": {"name": "l1"}, "ssim": {"name": "ssim_loss", "weight": 0.2}}}

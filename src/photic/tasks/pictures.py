@@ -1,0 +1,50 @@
+"""What tasks share whose result is a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from photic.core.errors import ConfigError, DataError
+from photic.core.registry import metrics
+from photic.metrics.pictures import PictureMetric
+
+
+def picture_metric(name: str) -> PictureMetric:
+    """Return a metric of pictures by its name.
+
+    Raises:
+        ConfigError: it does not judge pictures.
+    """
+    metric = metrics.get(name)
+    if not isinstance(metric, PictureMetric):
+        raise ConfigError(f"config.task.metrics: '{name}' does not judge pictures; see `photic list metrics`")
+    return metric
+
+
+def side_by_side(columns: Sequence[np.ndarray], gap_px: int = 4, most_px: int = 320) -> np.ndarray:
+    """Return a picture with a row per sample and a column per kind, for a look while training goes on.
+
+    Args:
+        columns: ``(B, 3, H, W)`` in [0, 1] each, such as before, after, truth.
+        gap_px: white pixels between them.
+        most_px: larger sides are shown with every n-th pixel.
+
+    Raises:
+        DataError: the columns differ in shape.
+
+    >>> side_by_side([np.zeros((2, 3, 10, 20))] * 3, gap_px=4).shape
+    (24, 68, 3)
+    """
+    if len({column.shape for column in columns}) != 1:
+        raise DataError(f"side_by_side: expected columns of one shape, got {[column.shape for column in columns]}")
+    step = max(1, -(-max(columns[0].shape[-2:]) // most_px))
+    small = [np.clip(column[:, :, ::step, ::step], 0, 1) for column in columns]
+    count, _, height, width = small[0].shape
+    sheet = np.full((count * (height + gap_px) - gap_px, len(small) * (width + gap_px) - gap_px, 3), 255, dtype=np.uint8)
+    for across, column in enumerate(small):
+        for down, image in enumerate(column):
+            top, left = down * (height + gap_px), across * (width + gap_px)
+            sheet[top : top + height, left : left + width] = np.round(image.transpose(1, 2, 0) * 255)
+    return sheet
