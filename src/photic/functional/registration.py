@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.fft import fft2, fftfreq, ifft2, next_fast_len
+from scipy.fft import fft2, fftfreq, ifft2, irfft2, next_fast_len, rfft2, rfftfreq
 
 from photic.core.errors import ConfigError, DataError
 
@@ -100,6 +100,54 @@ def register(
     fine = np.abs(down @ product @ across)
     best = np.unravel_index(int(np.argmax(fine)), fine.shape)
     return float(places[1][best[1]]), float(places[0][best[0]])
+
+
+def correlation_peaks(
+    picture: ArrayLike, reference: ArrayLike, *, num: int = 5, max_shift_px: float | None = None, cutoff: float | None = None
+) -> list[tuple[int, int]]:
+    """Return the shifts ``(x, y)`` in whole pixels at the highest values of the phase correlation of real pictures, the highest first.
+
+    Computed in single precision, for large pictures. What is noise and what repeats itself can have peaks too: see which of the
+    shifts lays the pictures on each other best.
+
+    Source: Kuglin and Hines 1975, The phase correlation image alignment method.
+
+    Args:
+        picture: ``(H, W)`` real; take off the mean and fade the borders out before.
+        reference: the same shape.
+        num: how many shifts.
+        max_shift_px: none further off, in x or y; None: any.
+        cutoff: frequencies are weighted with exp(-(f / cutoff)^2), in cycles per pixel, which helps where fine structure drowns in noise;
+            None: all count alike.
+
+    Raises:
+        ConfigError: a number is out of its range.
+        DataError: shapes differ.
+
+    >>> picture = np.random.default_rng(0).standard_normal((32, 40))
+    >>> correlation_peaks(np.roll(picture, (2, -3), axis=(0, 1)), picture, num=1)
+    [(3, -2)]
+    """
+    if num < 1 or (max_shift_px is not None and max_shift_px < 0) or (cutoff is not None and cutoff <= 0):
+        raise ConfigError(f"expected num >= 1, max_shift_px >= 0 and cutoff > 0, got {num!r}, {max_shift_px!r} and {cutoff!r}")
+    moving, fixed = (np.asarray(value, dtype=np.float32) for value in (picture, reference))
+    if moving.ndim != 2 or moving.shape != fixed.shape or not moving.size:
+        raise DataError(f"picture: expected the shape of the reference, {fixed.shape}, got {moving.shape}")
+    height, width = moving.shape
+    product = rfft2(fixed) * np.conj(rfft2(moving))
+    strength = np.abs(product)
+    product /= np.maximum(strength, 1e-12 * max(float(strength.max()), 1e-30))
+    if cutoff is not None:
+        squares = np.square(fftfreq(height))[:, None] + np.square(rfftfreq(width))[None, :]
+        product *= np.exp(-squares / cutoff**2).astype(np.float32)
+    peaks = irfft2(product, s=(height, width))
+    if max_shift_px is not None:
+        peaks[np.abs(fftfreq(height, 1 / height)) > max_shift_px] = -np.inf
+        peaks[:, np.abs(fftfreq(width, 1 / width)) > max_shift_px] = -np.inf
+    count = min(num, int(np.isfinite(peaks).sum()))
+    highest = np.argpartition(peaks, -count, axis=None)[-count:]
+    places = np.column_stack(np.unravel_index(highest[np.argsort(-peaks.ravel()[highest], kind="stable")], peaks.shape))
+    return [(int(x - width if x > width // 2 else x), int(y - height if y > height // 2 else y)) for y, x in places]
 
 
 @dataclass(frozen=True, kw_only=True)
