@@ -93,6 +93,34 @@ def collect(data: Bytes, offset: int, order: str) -> Directory:
     return _directory(data, offset, order, 0, wanted=(*_DESCRIPTIVE, *_BELOW))
 
 
+def chosen(data: Bytes, offset: int, order: str, wanted: Collection[int]) -> Directory:
+    """Return chosen tags of one directory of a (classic) TIFF file.
+
+    Args:
+        data: the file, or a map of it.
+        offset: where the directory is.
+        order: ``<`` or ``>``.
+        wanted: numbers of the tags; those that point to directories of exposure and position bring these, whole.
+
+    Raises:
+        DamagedExif: a directory cannot be followed.
+    """
+    return _directory(data, offset, order, 0, wanted=wanted)
+
+
+def following(data: Bytes, offset: int, order: str) -> int:
+    """Return where the directory after one is, 0 after the last.
+
+    Raises:
+        DamagedExif: the directory cannot be followed.
+    """
+    entries = _entries(data, offset, order)
+    end = entries[-1][4] if entries else offset + 2
+    if end + 4 > len(data):
+        raise DamagedExif(f"a directory at byte {offset} of {len(data)} ends too soon")
+    return int(struct.unpack_from(order + "I", data, end)[0])
+
+
 def pack(directory: Directory) -> bytes:
     """Return a directory and those below it as a block."""
     head = (b"II*\x00" if directory.order == "<" else b"MM\x00*") + struct.pack(directory.order + "I", 8)
