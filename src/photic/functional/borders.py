@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -16,17 +17,19 @@ def mirrored(picture: Tensor, *, top: int = 0, bottom: int = 0, left: int = 0, r
     >>> mirrored(torch.arange(3.0).view(1, 1, 1, 3), left=1, right=2).flatten().tolist()
     [1.0, 0.0, 1.0, 2.0, 1.0, 0.0]
     """
-    while top or bottom or left or right:
-        height, width = picture.shape[-2:]
-        if (height == 1 and (top or bottom)) or (width == 1 and (left or right)):  # nothing to mirror
-            rows, columns = (top, bottom) if height == 1 else (0, 0), (left, right) if width == 1 else (0, 0)
-            picture = F.pad(picture, (*columns, *rows), mode="replicate")
-        else:
-            rows = (min(top, height - 1), min(bottom, height - 1))
-            columns = (min(left, width - 1), min(right, width - 1))
-            picture = F.pad(picture, (*columns, *rows), mode="reflect")
-        top, bottom, left, right = top - rows[0], bottom - rows[1], left - columns[0], right - columns[1]
-    return picture
+    height, width = picture.shape[-2:]
+    if max(top, bottom) < height and max(left, right) < width:
+        return F.pad(picture, (left, right, top, bottom), mode="reflect") if top or bottom or left or right else picture
+    rows = _to_and_fro(height, top, bottom).to(picture.device)
+    columns = _to_and_fro(width, left, right).to(picture.device)
+    return picture.index_select(-2, rows).index_select(-1, columns)
+
+
+def _to_and_fro(size: int, before: int, after: int) -> Tensor:
+    """Return indices that run to and fro between the ends of an axis."""
+    period = max(1, 2 * (size - 1))
+    place = torch.arange(-before, size + after) % period
+    return torch.minimum(place, period - place) if size > 1 else torch.zeros_like(place)
 
 
 def to_multiple(picture: Tensor, multiple: int) -> Tensor:

@@ -46,7 +46,7 @@ class Standard(RawDenoiser):
     """Denoises and demosaics at once, as a correction of a classical demosaicer; sharpness begins at the classical one's.
 
     Everything is told relative to the local level and the noise there: brightening a picture and its noise by a factor brightens the
-    result by that factor, exactly. The mean of what was measured is kept, colour by colour, over some tens of pixels, so brightness and
+    result by that factor, exactly. The mean of the classical picture is kept, colour by colour, over some tens of pixels, so brightness and
     colour do not depend on what was learnt.
 
     Args:
@@ -82,9 +82,10 @@ class Standard(RawDenoiser):
         with torch.no_grad():
             assert self.last.bias is not None
             self.last.bias[3:].fill_(-3.0)
-        reach = 1 + 2 * shape.down[0] + 2 * shape.up[1] + 2 * (2 * shape.down[1] + 2 * shape.up[0]) + 4 * 2 * shape.bottom + 4
-        # the trunk's reach at half resolution, the head's, the demosaicer's, and both kinds of cells
-        self.margin_px = 2 * reach + 2 + 6 + 2 * _CELL_PX + (2 * _KEPT_PX if keep_mean else 0)
+        # of the trunk at half resolution: its convolutions, and pixels of an eighth that are up to 3 wider than what is made of them
+        reach = 1 + 2 * shape.down[0] + 2 * shape.up[1] + 2 * (2 * shape.down[1] + 2 * shape.up[0]) + 4 * 2 * shape.bottom + 3
+        # that at full resolution, the head's two convolutions, and both kinds of cells; the demosaicer looks less far
+        self.margin_px = 2 * reach + 1 + 2 + _cells_reach(_CELL_PX) + (_cells_reach(_KEPT_PX) if keep_mean else 0)
 
     def restore(self, measurement: Tensor, planes: Tensor, noise: Tensor, balance: Tensor) -> Tensor:
         """Return clean pictures; arguments as for :meth:`photic.models.raw_denoising.RawDenoiser.forward`.
@@ -93,10 +94,11 @@ class Standard(RawDenoiser):
         """
         mosaic = self.measurement == "mosaic"
         with torch.autocast(measurement.device.type, enabled=False):
-            measurement, planes, gains = measurement.float(), planes.float(), balance.float()[:, :, None, None]
+            wide = torch.promote_types(measurement.dtype, torch.float32)
+            measurement, planes, gains = measurement.to(wide), planes.to(wide), balance.to(wide)[:, :, None, None]
             balanced = measurement * ((planes * gains).sum(dim=1, keepdim=True) if mosaic else gains)
             base = self._demosaiced(balanced, planes) if mosaic else balanced
-            level, scale, noisy = self._surroundings(balanced * planes, planes, noise.float(), gains)
+            level, scale, noisy = self._surroundings(balanced * planes, planes, noise.to(wide), gains)
             detail, offset = (balanced - level) / scale, (base - level) / scale
         if mosaic:
             told = [detail, (noisy * planes).sum(dim=1, keepdim=True), planes]
@@ -107,17 +109,16 @@ class Standard(RawDenoiser):
             shown = [F.pixel_shuffle(features, 2), offset]
         told_apart = self.last(F.gelu(self.head(torch.cat([part.to(features.dtype) for part in shown], dim=1))))
         with torch.autocast(measurement.device.type, enabled=False):
-            change, gate = told_apart.float().split(3, dim=1)
+            change, gate = told_apart.to(wide).split(3, dim=1)
             made = base + scale * (change - torch.sigmoid(gate) * offset)
             if self.keep_mean:
-                left = (balanced - (made * planes).sum(dim=1, keepdim=True)) * planes if mosaic else balanced - made
-                made = made + _enlarged(_smoothed(_cell_means(left, planes, _KEPT_PX)), _KEPT_PX)
+                made = made + _enlarged(_smoothed(F.avg_pool2d(base - made, _KEPT_PX)), _KEPT_PX)
             clean: Tensor = made / gains
         return clean
 
     def _surroundings(self, samples: Tensor, planes: Tensor, noise: Tensor, gains: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return local level and scale ``(B, 1, H, W)``, and each colour's noise relative to the scale ``(B, 3, H, W)``."""
-        each = _smoothed(_cell_means(samples, planes, _CELL_PX))
+        each = _smoothed(F.avg_pool2d(samples, _CELL_PX) / F.avg_pool2d(planes, _CELL_PX).clamp_min(1e-6))
         level = each.mean(dim=1, keepdim=True)
         shot, read = (noise[:, i, None, None, None] for i in (0, 1))
         variance = gains * shot * each.clamp_min(0) + gains.square() * read
@@ -127,10 +128,15 @@ class Standard(RawDenoiser):
         return _enlarged(level, _CELL_PX), _enlarged(scale, _CELL_PX), _enlarged(noisy, _CELL_PX)
 
     def _demosaiced(self, balanced: Tensor, planes: Tensor) -> Tensor:
-        """Return what the network corrects; which demosaicer it is does not depend on weights."""
-        if torch.compiler.is_exporting() or _repeats_by_two(planes):  # an exported graph is that for Bayer
+        """Return what the network corrects; which demosaicer makes it, the pattern decides, picture by picture."""
+        if torch.compiler.is_exporting():  # a graph cannot look: an exported one is for Bayer
             return malvar(balanced, planes)
-        return normalised_convolution(balanced, planes)
+        bayer = _repeats_by_two(planes)
+        if bool(bayer.all()):
+            return malvar(balanced, planes)
+        if not bool(bayer.any()):
+            return normalised_convolution(balanced, planes)
+        return torch.where(bayer[:, None, None, None], malvar(balanced, planes), normalised_convolution(balanced, planes))
 
     def _trunk(self, inputs: Tensor) -> Tensor:
         half: Tensor = self.down_half(self.stem(inputs))
@@ -145,15 +151,16 @@ def _blocks(channels: int, number: int) -> nn.Sequential:
     return nn.Sequential(*(ResidualBlock(channels) for _ in range(number)))
 
 
-def _repeats_by_two(planes: Tensor) -> bool:
-    """Whether the colours repeat every two pixels, as Bayer's do; told from the first rows and columns."""
+def _repeats_by_two(planes: Tensor) -> Tensor:
+    """Whether the colours repeat every two pixels, as Bayer's do, ``(B,)``; told from the first rows and columns."""
     corner = planes[..., :8, :8]
-    return bool((corner[..., 2:, :] == corner[..., :-2, :]).all()) and bool((corner[..., 2:] == corner[..., :-2]).all())
+    down, right = corner[..., 2:, :] == corner[..., :-2, :], corner[..., 2:] == corner[..., :-2]
+    return down.flatten(1).all(dim=1) & right.flatten(1).all(dim=1)
 
 
-def _cell_means(samples: Tensor, known: Tensor, cell_px: int) -> Tensor:
-    """Means ``(B, C, h, w)`` of the known samples in each cell."""
-    return F.avg_pool2d(samples, cell_px) / F.avg_pool2d(known, cell_px).clamp_min(1e-6)
+def _cells_reach(cell_px: int) -> int:
+    """How far a pixel looks through cells that are smoothed and enlarged: from the first half of one to two cells before it."""
+    return 2 * cell_px + cell_px // 2 - 1
 
 
 def _smoothed(cells: Tensor) -> Tensor:
