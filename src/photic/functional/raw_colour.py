@@ -169,3 +169,18 @@ def _require_inverse(to_camera: Tensor, given: Tensor) -> None:
             f"colour matrix of picture {index}: expected an invertible matrix XYZ to camera, got {given[index].tolist()}; LibRaw gives "
             "zeros for cameras it has no table for: read ColorMatrix from the DNG's tags, or leave the colours as the camera has them"
         )
+
+
+def daylight_balance(xyz_to_camera: NDArray[np.floating]) -> Matrix:
+    """Return the factors ``(3,)`` of red, green and blue, green 1, that make what daylight (D65) lights grey.
+
+    Raises:
+        DataError: the camera does not see daylight with all three colours.
+
+    >>> daylight_balance(XYZ_TO_SRGB / np.array([[2.0], [1.0], [1.5]])).round(6).tolist()
+    [2.0, 1.0, 1.5]
+    """
+    seen = np.asarray(xyz_to_camera, dtype=np.float64) @ xyz_of_white()
+    if not np.isfinite(seen).all() or seen.min() <= 0:
+        raise DataError(f"camera matrix: daylight gives {seen.round(4).tolist()}, expected three values above 0")
+    return (seen[1] / seen).astype(np.float64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -17,7 +18,7 @@ from photic.core.seeding import numpy_generator, torch_generator
 from photic.data.augment import Augmented
 from photic.data.augment.paired import View, random_view
 from photic.functional.cfa import RGGB, XTRANS, cfa_planes
-from photic.functional.raw_colour import XYZ_TO_SRGB
+from photic.functional.raw_colour import XYZ_TO_SRGB, daylight_balance
 from photic.physics.mosaic import Mosaic
 from photic.physics.sensor_noise import SensorNoise
 
@@ -114,7 +115,7 @@ def seen(
 def in_camera(clean: Floats, picture: CleanPicture, rng: np.random.Generator) -> tuple[Floats, Floats, Floats]:
     """Return a clean picture in camera colours, with the matrix and white balance of its camera, a random one where it has none."""
     if picture.xyz_to_camera is not None:
-        balance = np.ones(3) if picture.white_balance is None else picture.white_balance
+        balance = daylight_balance(picture.xyz_to_camera) if picture.white_balance is None else picture.white_balance
         return clean, picture.xyz_to_camera, balance
     camera = random_camera(rng)
     return clean @ camera.from_srgb.T.astype(np.float32), camera.xyz_to_camera, camera.white_balance
@@ -176,6 +177,7 @@ class SyntheticCrops(Augmented):
         xtrans_share: share of mosaics that are X-Trans.
         drawn_share: share of crops that are drawn scenes instead.
         exposure_ev: lowest and highest exposure, in stops; what comes above white is clipped, in the target, too.
+        noise_error: how wrong the network is told the noise: standard deviation of the logarithm of the noise's standard deviation.
     """
 
     def __init__(
@@ -189,12 +191,14 @@ class SyntheticCrops(Augmented):
         xtrans_share: float,
         drawn_share: float,
         exposure_ev: tuple[float, float],
+        noise_error: float = 0.0,
     ) -> None:
         super().__init__(samples, {}, seed)
         self.pictures, self.measurement = samples.pictures, samples.measurement
         self.rows = np.repeat(np.arange(len(samples.pictures)), crops)
         self.crop_px, self.noise = crop_px, noise
         self.xtrans_share, self.drawn_share, self.exposure_ev = xtrans_share, drawn_share, exposure_ev
+        self.noise_error = noise_error
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -221,6 +225,7 @@ class SyntheticCrops(Augmented):
             measurement=self.measurement,
             xtrans=xtrans,
         )
+        made["noise"] *= math.exp(2 * self.noise_error * rng.normal())
         return made | {"iso": torch.tensor(float(iso)), "index": row, "name": picture.name}
 
 

@@ -36,6 +36,9 @@ class SyntheticRawConfig(DataConfig):
     """ISO values at which every validation and test picture is seen."""
     row_noise: Annotated[float, Range(ge=0, le=1)] = 0.2
     """Largest noise that rows share, relative to that of a pixel at black."""
+    noise_error: Annotated[float, Range(ge=0, le=1)] = 0.15
+    """How wrong networks are told the noise in training, as it is where noise is estimated: standard deviation of the logarithm of the
+    noise's standard deviation."""
     xtrans_share: Annotated[float, Range(ge=0, le=1)] = 0.0
     """Share of training mosaics that are X-Trans instead of Bayer; only for networks that take any pattern."""
     exposure_min_ev: float = -3.0
@@ -108,6 +111,7 @@ class SyntheticRawConfig(DataConfig):
                     xtrans_share=self.xtrans_share,
                     drawn_share=drawn_share,
                     exposure_ev=(self.exposure_min_ev, self.exposure_max_ev),
+                    noise_error=self.noise_error,
                 )
                 names[phase] = [pictures[row].name for row in own]
         stamp = hashlib.sha256()
