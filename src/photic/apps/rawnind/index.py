@@ -144,8 +144,8 @@ def write_index(path: Path, index: PairIndex) -> Path:
         "shift_convention": SHIFT_CONVENTION,
         "source": index.source,
         "settings": index.settings,
-        "pairs": [_plain(entry) for entry in index.pairs],
-        "rejected": [_plain(entry) for entry in index.rejected],
+        "pairs": [plain(entry) for entry in index.pairs],
+        "rejected": [plain(entry) for entry in index.rejected],
     }
     return write_text(path, yaml.dump(content, Dumper=_dumper(), sort_keys=False, allow_unicode=True, width=140))
 
@@ -177,14 +177,15 @@ def read_index(path: Path) -> PairIndex:
             f"{path}: has version {content.get('version')}, this Photic reads {VERSION}; prepare the pairs again or update Photic"
         )
     try:
-        pairs = tuple(_entry(values) for values in content["pairs"])
+        pairs = tuple(entry_from(values) for values in content["pairs"])
         rejected = tuple(Rejected(**values) for values in content["rejected"])
         return PairIndex(str(content["source"]), dict(content["settings"]), pairs, rejected, path.parent)
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: damaged: {error!r}; prepare the pairs again") from error
 
 
-def _entry(values: Mapping[str, Any]) -> PairEntry:
+def entry_from(values: Mapping[str, Any]) -> PairEntry:
+    """Return an entry from what :func:`plain` made of it."""
     given = dict(values)
     given["crops"] = tuple(Crop(**{**crop, "position": tuple(crop["position"])}) for crop in given.get("crops") or ())
     for name in ("shift", "size", "subpixel_residual", "noise", "gt_noise", "white_balance"):
@@ -237,14 +238,14 @@ def _their_entry(values: Mapping[str, Any]) -> PairEntry:
     )
 
 
-def _plain(value: Any) -> Any:
-    """Return what YAML writes: no tuples, no numbers that other readers do not know."""
+def plain(value: Any) -> Any:
+    """Return what YAML and JSON write: no tuples, no numbers that other readers do not know."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {one.name: _plain(getattr(value, one.name)) for one in dataclasses.fields(value)}
+        return {one.name: plain(getattr(value, one.name)) for one in dataclasses.fields(value)}
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [plain(one) for one in value]
     if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
+        return {str(key): plain(one) for key, one in value.items()}
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from photic.core.plugins import Plugin
+from photic.core.plugins import Command, Plugin
 
 plugin = Plugin(
     name="rawnind",
     package="photic.apps.rawnind",
     summary="Raw photographs to clean pictures: developed, denoised and demosaiced by networks; DNG, EXR, TIFF, PNG, JPEG out",
+    data_commands={
+        "prepare": Command(
+            summary="Raw pictures of the same scenes to aligned, masked pairs of tiles with an index; goes on where it was interrupted",
+            target="photic.apps.rawnind.prepare:main",
+        ),
+        "download": Command(
+            summary="Fetch RawNIND (120 GB), or a part of it, with checksums; goes on where it was interrupted",
+            target="photic.apps.rawnind.download:main",
+        ),
+    },
 )
