@@ -9,6 +9,7 @@ from photic.core.errors import CheckpointError
 from photic.core.registry import losses, models
 from photic.core.schema import field_types
 from photic.data.base import PreparedData
+from photic.functional.cfa import RGGB, cfa_planes
 from photic.inference.bundle import same_deployment, write_bundle
 from photic.inference.card import card
 from photic.inference.description import describe
@@ -18,19 +19,22 @@ from photic.models import get_registry
 from photic.models.base import ClassifierConfig
 from photic.models.enhancement import EnhancerConfig
 from photic.models.phase_retrieval import PhaseRetrievalConfig
+from photic.models.raw_denoising import RawDenoiserConfig
 from photic.tasks.classification import MultilabelClassificationConfig
 from photic.tasks.enhancement import EnhancementConfig
 from photic.tasks.ptychography import PtychographyConfig
+from photic.tasks.raw_denoising import RawDenoisingConfig
 
 NAMES = get_registry().list_models()
 CLASSIFIERS = [name for name in NAMES if issubclass(models.config_class(name), ClassifierConfig)]
 PHASE_RETRIEVAL = [name for name in NAMES if issubclass(models.config_class(name), PhaseRetrievalConfig)]
 ENHANCERS = [name for name in NAMES if issubclass(models.config_class(name), EnhancerConfig)]
+RAW_DENOISERS = [name for name in NAMES if issubclass(models.config_class(name), RawDenoiserConfig)]
 N = 16
 
 
 def test_every_network_is_of_a_kind_that_is_bundled_here() -> None:
-    assert sorted([*CLASSIFIERS, *ENHANCERS, *PHASE_RETRIEVAL]) == NAMES
+    assert sorted([*CLASSIFIERS, *ENHANCERS, *PHASE_RETRIEVAL, *RAW_DENOISERS]) == NAMES
 
 
 def refuse_damaged(path: Path) -> None:
@@ -118,4 +122,32 @@ def test_an_enhancer_round_trips_through_a_bundle(name: str, tmp_path: Path) -> 
     picture = 0.2 * torch.rand(1, 3, 40, 56, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         assert torch.equal(loaded.task.deployable()(picture), task.deployable()(picture))
+    refuse_damaged(path)
+
+
+@pytest.mark.parametrize("measurement", ["mosaic", "rgb"])
+@pytest.mark.parametrize("name", RAW_DENOISERS)
+def test_a_raw_denoiser_round_trips_through_a_bundle(name: str, measurement: str, tmp_path: Path) -> None:
+    """With the kind of measurement it takes."""
+    small = {"width": 4, "num_latents": 4, "size": "tiny"}
+    fields = field_types(models.config_class(name))
+    model = models.configure(name, measurement=measurement, **{key: value for key, value in small.items() if key in fields})
+    task_config = RawDenoisingConfig()
+    torch.manual_seed(0)
+    data = PreparedData(splits={}, names={}, extras={"measurement": measurement, "iso": (100.0, 6400.0)})
+    task = task_config.build(model, losses.configure("l1"), data).eval()  # type: ignore[arg-type]
+    config = {"task": task_config.to_dict(), "model": model.to_dict(), "data": {"name": "raw_pairs"}}
+    said = {"photic": "0", "created": "today", **describe(config, {}, f"contract/{name}")}
+    path = write_bundle(tmp_path / "m.photic", task, {**said, "card": card(said | task.description(), task.usage)})
+    torch.manual_seed(99)
+    loaded = load(path, "cpu")
+    assert type(loaded.task.network) is type(task.network)
+    assert loaded.task.network.measurement == measurement
+    assert same_deployment(task, loaded.task)
+    generator = torch.Generator().manual_seed(0)
+    picture = torch.rand(1, 1 if measurement == "mosaic" else 3, 40, 56, generator=generator)
+    planes = cfa_planes(RGGB, 40, 56)[None] if measurement == "mosaic" else torch.ones(1, 3, 40, 56)
+    given = picture, planes, torch.tensor([[1e-3, 1e-5]]), torch.tensor([[2.0, 1.0, 1.5]])
+    with torch.inference_mode():
+        assert torch.equal(loaded.task.deployable()(*given), task.deployable()(*given))
     refuse_damaged(path)

@@ -1,4 +1,7 @@
-"""What every registered network keeps to, by its kind: classifiers of pictures, networks for phase retrieval, enhancers."""
+"""What every registered network keeps to, by its kind: classifiers of pictures, networks for phase retrieval, enhancers, raw denoisers.
+
+What only raw denoisers keep to stands in `test_raw_denoisers.py`.
+"""
 
 import copy
 import dataclasses
@@ -13,14 +16,17 @@ from photic.core import index
 from photic.core.errors import ConfigError, DataError
 from photic.core.registry import models
 from photic.core.schema import field_types
+from photic.functional.cfa import RGGB, cfa_planes
 from photic.functional.overview import overview
 from photic.models import get_registry
 from photic.models.base import Classifier, ClassifierConfig
 from photic.models.enhancement import Enhancement, Enhancer, EnhancerConfig
 from photic.models.phase_retrieval import PhaseRetrievalConfig, PhaseRetrievalNetwork
+from photic.models.raw_denoising import RawDenoiserConfig
 
 # A known name builds this very class. A network that is added needs no line here: it is found and held to everything below.
 CLASSES = {
+    "autoencoder": "RawAutoencoder",
     "cnn": "PtychoCNN",
     "convnext_tiny_cbam": "AttentiveBackbone",
     "efficientnet_lite0": "EfficientNetLite0",
@@ -28,10 +34,13 @@ CLASSES = {
     "glance": "GlanceNet",
     "hybrid": "HybridOperator",
     "hybrid_resnet": "HybridResNet",
+    "identity": "RawIdentity",
     "remdinet": "UnifiedLowLightEnhancer",
     "timm": "AttentiveBackbone",
     "tiny": "TinyClassifier",
     "unet_enhancer": "UNetEnhancer",
+    "utnet2": "UTNet",
+    "utnet3": "UTNet",
     "zero_dce": "ZeroDCE",
 }
 NUM_CLASSES, NUM_PATTERNS, SIZE_PX = 3, 2, 32
@@ -47,10 +56,13 @@ SMALL_ENHANCER = {
     "mask_width": 8,
     "distraction_width": 8,
 }
+# And what makes a raw denoiser small enough.
+SMALL_DENOISER = {"width": 8, "num_latents": 8}
 NAMES = get_registry().list_models()
 CLASSIFIERS = [name for name in NAMES if issubclass(models.config_class(name), ClassifierConfig)]
 PHASE_RETRIEVAL = [name for name in NAMES if issubclass(models.config_class(name), PhaseRetrievalConfig)]
 ENHANCERS = [name for name in NAMES if issubclass(models.config_class(name), EnhancerConfig)]
+RAW_DENOISERS = [name for name in NAMES if issubclass(models.config_class(name), RawDenoiserConfig)]
 every_classifier = pytest.mark.parametrize("name", CLASSIFIERS, indirect=True, scope="module")
 every_phase_retrieval = pytest.mark.parametrize("name", PHASE_RETRIEVAL, indirect=True, scope="module")
 every_enhancer = pytest.mark.parametrize("name", ENHANCERS, indirect=True, scope="module")
@@ -62,13 +74,23 @@ def configured(name, **chosen):
         wanted = {"num_patterns": NUM_PATTERNS, "size_px": SIZE_PX, **SMALL}
     elif name in ENHANCERS:
         wanted = SMALL_ENHANCER
+    elif name in RAW_DENOISERS:
+        wanted = SMALL_DENOISER
     else:
         wanted = {"num_classes": NUM_CLASSES, "pretrained": False}
     return models.configure(name, **{key: value for key, value in wanted.items() if key in fields} | chosen)
 
 
 def inputs_of(name):
+    """Return what a network of this kind is given, a tuple of tensors."""
     generator = torch.Generator().manual_seed(0)
+    if name in RAW_DENOISERS:
+        noise, balance = 0.01 * torch.rand(2, 2, generator=generator), 1 + torch.rand(2, 3, generator=generator)
+        return torch.rand(2, 1, 64, 96, generator=generator), cfa_planes(RGGB, 64, 96).expand(2, -1, -1, -1), noise, balance
+    return (pictures_of(name, generator),)
+
+
+def pictures_of(name, generator):
     if name in PHASE_RETRIEVAL:  # amplitudes: most of a diffraction pattern is in its middle
         y, x = torch.meshgrid(*[torch.arange(SIZE_PX) - SIZE_PX / 2] * 2, indexing="ij")
         pattern = torch.exp(-torch.hypot(x, y) / 4) * torch.rand(2, NUM_PATTERNS, SIZE_PX, SIZE_PX, generator=generator)
@@ -90,8 +112,14 @@ def network(name):
 
 
 @pytest.fixture
-def images(name):
+def inputs(name):
     return inputs_of(name)
+
+
+@pytest.fixture
+def images(name):
+    (given,) = inputs_of(name)
+    return given
 
 
 def test_none_of_the_known_networks_has_vanished():
@@ -99,7 +127,7 @@ def test_none_of_the_known_networks_has_vanished():
 
 
 def test_every_network_is_of_a_kind_that_is_held_to_something_here():
-    assert sorted([*CLASSIFIERS, *PHASE_RETRIEVAL, *ENHANCERS]) == NAMES
+    assert sorted([*CLASSIFIERS, *PHASE_RETRIEVAL, *ENHANCERS, *RAW_DENOISERS]) == NAMES
 
 
 def test_it_builds_the_expected_class(name, network):
@@ -143,10 +171,11 @@ def test_it_takes_odd_sizes_and_batch_1(network, size):
         assert network(torch.zeros(1, 3, *size)).shape == (1, NUM_CLASSES)
 
 
-def test_an_input_gets_the_same_output_alone_and_in_a_batch(network, images):
+def test_an_input_gets_the_same_output_alone_and_in_a_batch(network, inputs):
     network.eval()
     with torch.no_grad():
-        torch.testing.assert_close(real(network(images))[1:], real(network(images[1:])), atol=1e-5, rtol=1e-4)
+        alone = real(network(*(tensor[1:] for tensor in inputs)))
+        torch.testing.assert_close(real(network(*inputs))[1:], alone, atol=1e-5, rtol=1e-4)
 
 
 def real(output):
@@ -156,13 +185,16 @@ def real(output):
     return torch.view_as_real(output) if output.is_complex() else output
 
 
-def test_every_trainable_parameter_gets_a_finite_gradient_that_is_not_zero(network, images):
+def test_every_trainable_parameter_gets_a_finite_gradient_that_is_not_zero(network, inputs):
     network = copy.deepcopy(network).train()
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        assert type(network).__name__ == "RawIdentity", "only a network that does nothing may have nothing to learn"
+        return
     with torch.no_grad():  # residual branches that start at zero pass gradients on only after the first step
         for parameter in network.parameters():
             parameter.add_(0.01 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
     # Batch statistics make the mean of a batch blind to biases before them: weigh the logits unevenly.
-    logits = real(network(images))
+    logits = real(network(*inputs))
     (logits * torch.linspace(1, 2, logits.numel()).view_as(logits)).square().sum().backward()
     for key, parameter in network.named_parameters():
         if parameter.requires_grad:
@@ -171,7 +203,7 @@ def test_every_trainable_parameter_gets_a_finite_gradient_that_is_not_zero(netwo
             assert parameter.grad.abs().max() > 0, key
 
 
-def test_a_saved_and_loaded_network_gives_identical_outputs(name, network, images, tmp_path):
+def test_a_saved_and_loaded_network_gives_identical_outputs(name, network, inputs, tmp_path):
     from photic.core.checkpoint import Checkpoint, load_weights, read_checkpoint, write_checkpoint
 
     file = write_checkpoint(tmp_path / "network.safetensors", Checkpoint(network.state_dict()))
@@ -179,7 +211,7 @@ def test_a_saved_and_loaded_network_gives_identical_outputs(name, network, image
     other = configured(name).build()
     load_weights(other, read_checkpoint(file).weights, file)
     with torch.no_grad():
-        assert torch.equal(real(network.eval()(images)), real(other.eval()(images)))
+        assert torch.equal(real(network.eval()(*inputs)), real(other.eval()(*inputs)))
 
 
 @every_classifier
