@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import copy
 import json
 from typing import Any
@@ -25,6 +26,7 @@ CLASSIFICATION = {"data.num_samples": 60, "data.height": 32, "data.width": 64, "
 # A recipe whose data are generated, shrunk, for tasks that are no classification of pictures; such a task adds its own.
 OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
     "enhancement": ("quick_lowlight", {"data.num_samples": 20, "data.size_px": 48, "data.crop_px": 32}),
+    "raw_denoising": ("quick_raw", {"data.num_samples": 20, "data.size_px": 48, "data.crop_px": 32, "data.eval_crop_px": 48}),
     "ptychography": ("quick_ptycho", {"data.num_samples": 120, "data.gridsize": 2, "model.width_factor": 0.125}),
 }
 
@@ -54,6 +56,12 @@ def batch(data: PreparedData) -> dict[str, Any]:
     return next(iter(evaluation_batches(data.splits["val"], 6, 0)))
 
 
+def given(task: Task, batch: dict[str, Any], rows: slice = slice(None)) -> dict[str, Any]:
+    """Return what the deployed graph needs of a batch: the arguments without a default, which are the batch's keys."""
+    needed = [name for name, one in inspect.signature(task.deployable().forward).parameters.items() if one.default is one.empty]
+    return {name: batch["measurement" if number == 0 else name][rows] for number, name in enumerate(needed)}
+
+
 def everything(data: PreparedData, task: Task) -> tuple[np.ndarray, np.ndarray]:
     """Return what is kept of the validation split: predictions and targets, or what a task makes of them."""
     with torch.inference_mode():
@@ -71,7 +79,7 @@ def test_it_is_a_task_with_a_task_config(config: TrainConfig, task: Task) -> Non
 def test_training_evaluation_and_deployment_predict_the_same_bits(task: Task, batch: dict[str, Any]) -> None:
     task.eval()
     with torch.inference_mode():
-        deployed = task.deployable()(batch["measurement"])
+        deployed = task.deployable()(**given(task, batch))
         assert torch.equal(task.predict(batch), deployed)
         for phase in ("train", "val", "test"):
             assert torch.equal(task.step(batch, phase).prediction, deployed)  # type: ignore[arg-type]
@@ -80,9 +88,9 @@ def test_training_evaluation_and_deployment_predict_the_same_bits(task: Task, ba
 def test_a_prediction_does_not_depend_on_the_rest_of_the_batch(task: Task, batch: dict[str, Any]) -> None:
     graph = task.eval().deployable()
     with torch.inference_mode():
-        whole = graph(batch["measurement"])
+        whole = graph(**given(task, batch))
         for row in range(len(whole)):
-            torch.testing.assert_close(graph(batch["measurement"][row : row + 1])[0], whole[row], atol=1e-6, rtol=1e-5)
+            torch.testing.assert_close(graph(**given(task, batch, slice(row, row + 1)))[0], whole[row], atol=1e-6, rtol=1e-5)
 
 
 def test_the_deployed_graph_is_part_of_the_task_and_takes_no_loss_along(task: Task) -> None:
