@@ -42,6 +42,8 @@ class RawPicture:
     """As in the file."""
     noise: tuple[float, float] | None = None
     """a and b of the noise's variance a x + b, where the file says so (DNG's NoiseProfile)."""
+    baseline_exposure_ev: float = 0.0
+    """How much brighter its maker means it (DNG's BaselineExposure); ``values`` are without it."""
     source: Path | None = None
     notes: tuple[str, ...] = field(default=())
     """What a user should know: levels that were guessed, a white balance that cannot be true."""

@@ -102,7 +102,8 @@ def read_raw(path: Path | str, *, max_pixels: int = MAX_PIXELS) -> RawPicture:
         white_level=float(whites.min()),
         noise=None if tags is None else tags.noise_profile(),
         source=path,
-        notes=(*notes, *_baseline_exposure(tags)),
+        baseline_exposure_ev=_baseline_exposure(tags, notes),
+        notes=tuple(notes),
     )
 
 
@@ -172,13 +173,13 @@ def _judge(path: Path, values: NDArray[np.float32], notes: list[str]) -> None:
 def _matrix(facts: dict[str, Any], tags: RawTags | None, notes: list[str]) -> NDArray[np.float64] | None:
     own = tags.colour_matrix() if tags is not None and tags.is_dng else None
     if own is not None:
-        kelvin = own[1]
-        matrix: NDArray[np.float64] = own[0]
+        matrix, kelvin = own
         if kelvin is not None and kelvin < _WARM_K:
             notes.append(f"its colour matrix was measured in light of {kelvin:.0f} K; colours in daylight are less exact")
     else:
         matrix = np.asarray(facts["matrix"], np.float64)[:3]
-    if matrix.shape == (3, 3) and np.isfinite(matrix).all() and np.linalg.matrix_rank(matrix) == 3:
+    rank = np.linalg.matrix_rank(matrix) if matrix.shape == (3, 3) and np.isfinite(matrix).all() else 0
+    if rank == 3:
         return matrix
     notes.append("no colour matrix: neither the file nor LibRaw has one for this camera")
     return None
@@ -187,7 +188,7 @@ def _matrix(facts: dict[str, Any], tags: RawTags | None, notes: list[str]) -> ND
 def _white_balance(facts: dict[str, Any], notes: list[str]) -> NDArray[np.float64] | None:
     found = np.array(facts["white_balance"][:3], np.float64)
     if np.isfinite(found).all() and (found > 0).all():
-        factors = found / found[1]
+        factors: NDArray[np.float64] = found / found[1]
         if (factors >= _LEAST_FACTOR).all() and (factors <= _MOST_FACTOR).all():
             return factors
     notes.append(f"no as-shot white balance: the file's factors {', '.join(f'{value:.3g}' for value in found)} cannot be true")
@@ -220,8 +221,9 @@ def _orientation(facts: dict[str, Any], tags: RawTags | None) -> int:
     return _ORIENTATIONS.get(facts["flip"], 1)
 
 
-def _baseline_exposure(tags: RawTags | None) -> tuple[str, ...]:
+def _baseline_exposure(tags: RawTags | None, notes: list[str]) -> float:
     value = None if tags is None else tags.number(tags.first, BASELINE_EXPOSURE)
     if not value or not math.isfinite(value):
-        return ()
-    return (f"its maker means it {value:+.2f} EV brighter (BaselineExposure); this is not applied, --exposure does it",)
+        return 0.0
+    notes.append(f"its maker means it {value:+.2f} EV brighter (BaselineExposure); this is not applied, --exposure does it")
+    return value

@@ -30,7 +30,7 @@ from photic.data.photo import png as photo_png
 from photic.data.photo import tiff as photo_tiff
 from photic.data.photo.depth import KINDS, Pixels, as_kind, from_float, to_tensor
 
-__all__ = ["Canvas", "Photo", "as_kind", "from_float", "photo_size", "read_photo", "tile", "to_tensor", "write_photo"]
+__all__ = ["Canvas", "Photo", "as_kind", "from_float", "photo_size", "read_photo", "tile", "to_tensor", "turned", "write_photo"]
 
 MAX_PIXELS = 250_000_000
 """Largest picture that is read unless more is asked for; its pixels alone take 0.75 GB at 8 bits, three times that as floats."""
@@ -324,8 +324,8 @@ def _rgb_profile(path: Path, icc: bytes | None) -> bytes | None:
 
 def _upright(photo: Photo, orientation: int) -> Photo:
     """Return a photo that lies as stored as it is to be seen."""
-    pixels = np.ascontiguousarray(_turned(photo.pixels, orientation))
-    alpha = None if photo.alpha is None else np.ascontiguousarray(_turned(photo.alpha, orientation))
+    pixels = np.ascontiguousarray(turned(photo.pixels, orientation))
+    alpha = None if photo.alpha is None else np.ascontiguousarray(turned(photo.alpha, orientation))
     block = photo.exif
     if block is not None:
         try:
@@ -336,8 +336,8 @@ def _upright(photo: Photo, orientation: int) -> Photo:
     return replace(photo, pixels=pixels, alpha=alpha, exif=block)
 
 
-def _turned(array: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Return an array ``(H, W, ...)`` as EXIF's orientation says it is to be seen."""
+def turned(array: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Return an array ``(H, W, ...)`` as EXIF's orientation, 1 to 8, says it is to be seen; a view of it."""
     if orientation in (2, 5, 7, 4):
         array = array[:, ::-1]  # the rest is a rotation
     turns = {3: 2, 4: 2, 5: 1, 6: 3, 7: 3, 8: 1}.get(orientation, 0)
