@@ -7,17 +7,17 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from photic.apps.lowlight.evaluation import LABELS, Evaluation, Scored, shown
 from photic.core.files import atomic_path
 from photic.data.images import write_image
+from photic.report.sheets import SheetRow, draw_sheet
 
 SMALL_PX = 640
 """Longest side of the pictures kept of an evaluation."""
 ROWS = 10
 """Rows of a sheet."""
-_WIDTH, _GAP, _TITLE, _HEAD = 400, 6, 26, 34
 _NAMES = {"before": "before", "after": "after", "truth": "true picture", "best": "best classical method"}
 
 
@@ -56,24 +56,16 @@ def sheet(found: Evaluation, some: Sequence[Scored], folder: Path, first: int = 
         first: rank of the first of them.
     """
     kinds = [kind for kind in _NAMES if any(kind in one.pictures for one in some)]
-    heights = [round(_WIDTH * min(one.size[0] / one.size[1], 2)) for one in some]
-    width = len(kinds) * (_WIDTH + _GAP) + _GAP
-    canvas = Image.new("RGB", (width, _HEAD + sum(heights) + len(some) * (_TITLE + _GAP)), "white")
-    draw = ImageDraw.Draw(canvas)
-    large, small = ImageFont.load_default(17), ImageFont.load_default(14)
-    for column, kind in enumerate(kinds):
-        name = f"{_NAMES[kind]}: {found.model}" if kind == "after" else _NAMES[kind]
-        draw.text((_GAP + column * (_WIDTH + _GAP), 7), name, "black", large)
-    top = _HEAD
-    for rank, (one, height) in enumerate(zip(some, heights, strict=True), first):
-        draw.text((_GAP, top + 4), _title(rank, one, found), "black", small)
-        for column, kind in enumerate(kinds):
-            if kind in one.pictures:
-                with Image.open(folder / one.pictures[kind]) as image:
-                    shown_image = image.convert("RGB").resize((_WIDTH, height), Image.Resampling.LANCZOS)
-                canvas.paste(shown_image, (_GAP + column * (_WIDTH + _GAP), top + _TITLE))
-        top += _TITLE + height + _GAP
-    return np.asarray(canvas)
+    heads = [f"{_NAMES[kind]}: {found.model}" if kind == "after" else _NAMES[kind] for kind in kinds]
+    rows = [
+        SheetRow(
+            _title(rank, one, found),
+            [folder / one.pictures[kind] if kind in one.pictures else None for kind in kinds],
+            (one.size[0], one.size[1]),
+        )
+        for rank, one in enumerate(some, first)
+    ]
+    return draw_sheet(heads, rows)
 
 
 def _title(rank: int, one: Scored, found: Evaluation) -> str:
