@@ -130,8 +130,8 @@ class RawNindPairsConfig(RawPairsConfig):
         missing = sorted(path for path in paths if not (index.folder / path).is_file())
         if missing:
             raise DataError(
-                f"{index.folder / missing[0]}: no such tile ({len(missing)} of {len(paths)} are missing); `photic data prepare rawnind` makes "
-                "them again"
+                f"{index.folder / missing[0]}: no such tile ({len(missing)} of {len(paths)} are missing); `photic data prepare rawnind` "
+                "makes them again"
             )
 
 
