@@ -99,6 +99,7 @@ def denoise(
     balance: Factors | None = None,
     strength: float = 1.0,
     tile_px: int | None = None,
+    overlap_px: int | None = None,
     precision: Precision = "auto",
     advance: Callable[[int], None] | None = None,
 ) -> NDArray[np.float32]:
@@ -111,7 +112,15 @@ def denoise(
     """
     result = np.empty((*picture.size, 3), np.float32)
     given = denoised_bands(
-        network, picture, noise, balance=balance, strength=strength, tile_px=tile_px, precision=precision, advance=advance
+        network,
+        picture,
+        noise,
+        balance=balance,
+        strength=strength,
+        tile_px=tile_px,
+        overlap_px=overlap_px,
+        precision=precision,
+        advance=advance,
     )
     for top, band in given:
         result[top : top + len(band)] = band
@@ -126,6 +135,7 @@ def denoised_bands(
     balance: Factors | None = None,
     strength: float = 1.0,
     tile_px: int | None = None,
+    overlap_px: int | None = None,
     precision: Precision = "auto",
     advance: Callable[[int], None] | None = None,
 ) -> Iterator[Band]:
@@ -141,6 +151,7 @@ def denoised_bands(
         balance: factors that make grey about grey; None: :func:`balance_for` the picture.
         strength: 0 demosaics alone, 1 is the network's picture, above it smooths more, at most 2.
         tile_px: side of the tiles; None is 1536, or more where the network looks far. A smaller picture is taken whole.
+        overlap_px: pixels that neighbouring tiles share, at least; they share as many as it takes for seams not to show in any case.
         precision: of the network's convolutions; ``auto`` is fp16 on a GPU, fp32 elsewhere. A tile that comes out not finite in half
             precision is made again in fp32.
         advance: called with the number of pixels done, each time some are.
@@ -156,7 +167,7 @@ def denoised_bands(
     check_fits(network, picture)
     if not all(math.isfinite(value) and value >= 0 for value in noise):
         raise ConfigError(f"noise: expected a and b of the variance a x + b, finite and not negative, got {noise[0]:g} and {noise[1]:g}")
-    layout = layout_of(network, picture.pattern, tile_px)
+    layout = layout_of(network, picture.pattern, tile_px, overlap_px)
     worker = _Worker(network, picture, noise, balance_for(picture) if balance is None else balance, strength=strength, precision=precision)
     rows, columns = worker.size
     bands = tiled_bands(worker.tile, (rows, columns), layout.tile, layout.overlap, margin=layout.margin, align=layout.align)
@@ -174,7 +185,7 @@ def denoised_bands(
             advance(made.shape[0] * made.shape[1])
 
 
-def layout_of(network: RawDenoiser, pattern: Pattern | None, tile_px: int | None = None) -> Layout:
+def layout_of(network: RawDenoiser, pattern: Pattern | None, tile_px: int | None = None, overlap_px: int | None = None) -> Layout:
     """Return how pictures are cut for a network: tiles start in phase with its strides and the mosaic.
 
     Raises:
@@ -185,7 +196,7 @@ def layout_of(network: RawDenoiser, pattern: Pattern | None, tile_px: int | None
     for kind, enough in _NOTICED_PX:
         if isinstance(network, kind):
             margin = min(margin, enough)
-    overlap = -(-(2 * margin + _BLEND_PX) // align) * align
+    overlap = -(-max(2 * margin + _BLEND_PX, overlap_px or 0) // align) * align
     if tile_px is None:
         return Layout(-(-max(TILE_PX, 2 * overlap) // align) * align, overlap, margin, align)
     if tile_px < overlap + align:
@@ -312,7 +323,7 @@ class _Worker:
     def tile(self, rows: Span, columns: Span) -> Tensor:
         """Return a tile ``(1, 3, h, w)`` of the result; rows and columns count from the continued mosaic's corner."""
         measurement, planes = self._measured(rows, columns)
-        plain = self.demosaic(measurement, planes, self.noise, self.balance) if self._needs_plain else None
+        plain: Tensor | None = self.demosaic(measurement, planes, self.noise, self.balance) if self._needs_plain else None
         if self.strength == 0:
             assert plain is not None
             return plain.cpu()
