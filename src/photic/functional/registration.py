@@ -136,7 +136,7 @@ def correlation_peaks(
     height, width = moving.shape
     product = rfft2(fixed) * np.conj(rfft2(moving))
     strength = np.abs(product)
-    product /= np.maximum(strength, 1e-12 * max(float(strength.max()), 1e-30))
+    product *= 1 / np.maximum(strength, max(1e-12 * float(strength.max()), 1e-30))
     if cutoff is not None:
         squares = np.square(fftfreq(height))[:, None] + np.square(rfftfreq(width))[None, :]
         product *= np.exp(-squares / cutoff**2).astype(np.float32)

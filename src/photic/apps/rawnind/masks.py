@@ -17,7 +17,7 @@ LARGEST_DIFFERENCE, QUANTILE = 0.4, 0.9999
 OVEREXPOSURE = 0.99
 """Share of the level at which a picture clips, above which a pixel counts as over-exposed."""
 _PLATEAU_SHARE = 1e-4  # of a colour's pixels at its largest value, from which on that is where it clips
-_PLATEAU = 0.999
+_PLATEAU, _LEAST_PLATEAU = 0.999, 16
 _UNDEREXPOSED = 5e-4
 _WINDOWS = (1, 3, 5, 7, 9)
 _NOISE_SHARE = 0.25  # of the bound: what noise alone may make of the typical difference
@@ -46,7 +46,7 @@ def overexposure_bound(packed: NDArray[np.float32]) -> float:
     level = 1.0
     for plane in packed:
         most = float(plane.max())
-        if 0 < most < level and float(np.mean(plane >= _PLATEAU * most)) > _PLATEAU_SHARE:
+        if 0 < most < level and np.count_nonzero(plane >= _PLATEAU * most) > max(_LEAST_PLATEAU, _PLATEAU_SHARE * plane.size):
             level = most
     return round(OVEREXPOSURE * level, 6)
 

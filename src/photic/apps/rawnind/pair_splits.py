@@ -27,8 +27,8 @@ def split_scenes(
     Raises:
         DataError: too few scenes.
 
-    >>> split_scenes(["a", "a", "b", "c"], [False] * 4, val_fraction=0.2, test_fraction=0.2, seed=1, where="x")[0]
-    {'train': [0, 1], 'val': [2], 'test': [3]}
+    >>> split_scenes(["a", "b", "c"], [False, True, False], val_fraction=0.2, test_fraction=0.2, seed=0, where="x")[0]["test"]
+    [1]
     """
     kept = {scene for scene, flag in zip(scenes, reserved, strict=True) if flag}
     fixed = [row for row, scene in enumerate(scenes) if scene in kept]
