@@ -17,24 +17,31 @@ MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 _FLOOR = 1e-6
 
 
-def psnr(prediction: Tensor, target: Tensor, data_range: float | Tensor, *, reduction: Reduction = "mean") -> Tensor:
+def psnr(
+    prediction: Tensor, target: Tensor, data_range: float | Tensor, *, mask: Tensor | None = None, reduction: Reduction = "mean"
+) -> Tensor:
     """Return the peak signal-to-noise ratio in dB of each picture, or its mean over a batch.
 
     Args:
         prediction: ``(B, C, H, W)``.
         target: the same shape.
         data_range: peak to peak of what the pictures can hold, or ``(B,)`` for each; never taken from the type.
-        reduction: ``none`` gives ``(B,)``. Equal pictures have an infinite ratio.
+        mask: above 0 where a pixel counts, of a shape that broadcasts, for example ``(B, 1, H, W)``; the mean is over those pixels.
+        reduction: ``none`` gives ``(B,)``, NaN where no pixel of a picture counts; ``mean`` leaves such out. Equal pictures have an
+            infinite ratio.
 
     Raises:
         ConfigError: a range that is not above 0, or an unknown reduction.
-        DataError: shapes differ or are not ``(B, C, H, W)``.
+        DataError: shapes differ or are not ``(B, C, H, W)``, or no pixel of any picture counts.
 
     >>> round(float(psnr(torch.full((1, 1, 4, 4), 0.1), torch.zeros(1, 1, 4, 4), 1.0)), 4)
     20.0
     """
     x, y, peak = _checked(prediction, target, data_range)
-    return _reduced(10 * torch.log10(peak.square() / (x - y).square().mean(dim=(1, 2, 3))), reduction)
+    x, y, weights = _masked(x, y, mask)
+    squares = (x - y).square()
+    mean = squares.mean(dim=(1, 2, 3)) if weights is None else squares.sum(dim=(1, 2, 3)) / weights.sum(dim=(1, 2, 3))
+    return _reduced(10 * torch.log10(peak.square() / mean), reduction, weights)
 
 
 def ssim(
@@ -42,6 +49,7 @@ def ssim(
     target: Tensor,
     data_range: float | Tensor,
     *,
+    mask: Tensor | None = None,
     window: int = 11,
     sigma: float = 1.5,
     k1: float = 0.01,
@@ -53,21 +61,25 @@ def ssim(
     Gaussian window, population statistics, and only windows that lie wholly inside count, as in the paper. It is computed in float32 at
     least, whatever the type given or an autocast, and variances around the picture's mean, so bright pictures lose no digits.
 
+    With a mask, means and variances of a window are those of its pixels that count, and a window counts by their share of its
+    Gaussian. What does not count is never looked at.
+
     Source: Wang, Bovik, Sheikh and Simoncelli 2004, Image quality assessment: from error visibility to structural similarity.
 
     Args:
         prediction: ``(B, C, H, W)``; channels are pictures of their own, averaged.
         target: the same shape.
         data_range: peak to peak of what the pictures can hold, or ``(B,)`` for each.
+        mask: above 0 where a pixel counts, of a shape that broadcasts, for example ``(B, 1, H, W)``.
         window: side of the Gaussian window in pixels, odd.
         sigma: of the Gaussian, pixels.
         k1: constant of the luminance.
         k2: constant of contrast and structure.
-        reduction: ``none`` gives ``(B,)``.
+        reduction: ``none`` gives ``(B,)``, NaN where nothing of a picture counts; ``mean`` leaves such out.
 
     Raises:
         ConfigError: a setting is out of range.
-        DataError: shapes differ, are not ``(B, C, H, W)``, or are smaller than the window.
+        DataError: shapes differ, are not ``(B, C, H, W)``, are smaller than the window, or nothing counts.
 
     >>> picture = torch.rand(1, 1, 16, 16)
     >>> round(float(ssim(picture, picture, 1.0)), 6)
@@ -76,8 +88,9 @@ def ssim(
     x, y, peak = _checked(prediction, target, data_range)
     kernel = _gaussian(window, sigma, x)
     _check_size(x, window, 1)
-    whole, _ = _similarities(x, y, peak, kernel, (k1, k2))
-    return _reduced(whole.mean(dim=1), reduction)
+    x, y, weights = _masked(x, y, mask)
+    whole, _ = _similarities(x, y, weights, peak=peak, kernel=kernel, k=(k1, k2))
+    return _reduced(whole.mean(dim=1), reduction, weights)
 
 
 def ms_ssim(
@@ -85,6 +98,7 @@ def ms_ssim(
     target: Tensor,
     data_range: float | Tensor,
     *,
+    mask: Tensor | None = None,
     num_scales: int | None = None,
     weights: Sequence[float] = MS_SSIM_WEIGHTS,
     window: int = 11,
@@ -96,7 +110,11 @@ def ms_ssim(
     """Return the multi-scale structural similarity of each picture, or its mean over a batch.
 
     Contrast and structure of all scales, luminance of the coarsest, each to the power of its weight; every scale halves the one before by
-    means of 2 x 2 pixels. Values below 1e-6 (structure that is reversed can be negative) count as 1e-6.
+    means of 2 x 2 pixels, an odd side being continued by a zero at its beginning: as in the package pytorch-msssim, whose values these are.
+    Values below 1e-6 (structure that is reversed can be negative) count as 1e-6.
+
+    With a mask, a pixel of a coarser scale is the mean of those of its four that count, and counts by their share; each scale is
+    then taken as :func:`ssim` says.
 
     Source: Wang, Simoncelli and Bovik 2003, Multiscale structural similarity for image quality assessment.
 
@@ -104,6 +122,7 @@ def ms_ssim(
         prediction: ``(B, C, H, W)``; channels are pictures of their own, averaged.
         target: the same shape.
         data_range: peak to peak of what the pictures can hold, or ``(B,)`` for each.
+        mask: above 0 where a pixel counts, of a shape that broadcasts, for example ``(B, 1, H, W)``.
         num_scales: for pictures too small for all: use the first so many weights, made to sum to one. Values of different numbers of
             scales cannot be compared. None: all.
         weights: exponent of every scale, finest first.
@@ -111,11 +130,11 @@ def ms_ssim(
         sigma: of the Gaussian, pixels.
         k1: constant of the luminance.
         k2: constant of contrast and structure.
-        reduction: ``none`` gives ``(B,)``.
+        reduction: ``none`` gives ``(B,)``, NaN where nothing of a picture counts; ``mean`` leaves such out.
 
     Raises:
         ConfigError: a setting is out of range.
-        DataError: shapes differ, are not ``(B, C, H, W)``, or too small for that many scales.
+        DataError: shapes differ, are not ``(B, C, H, W)``, too small for that many scales, or nothing counts.
 
     >>> picture = torch.rand(1, 1, 32, 32)
     >>> round(float(ms_ssim(picture, picture, 1.0, num_scales=2)), 6)
@@ -131,43 +150,86 @@ def ms_ssim(
         exponents = [weight / sum(weights[:num_scales]) for weight in weights[:num_scales]]
     kernel = _gaussian(window, sigma, x)
     _check_size(x, window, len(exponents))
+    x, y, pixels = _masked(x, y, mask)
+    counted = pixels
     product = torch.ones(x.shape[:2], dtype=x.dtype, device=x.device)
     for scale, exponent in enumerate(exponents):
         if scale:
-            x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
-        whole, contrast = _similarities(x, y, peak, kernel, (k1, k2))
+            x, y, counted = _halved(x, y, counted)
+        whole, contrast = _similarities(x, y, counted, peak=peak, kernel=kernel, k=(k1, k2))
         value = whole if scale == len(exponents) - 1 else contrast
         # Clamped well above zero: a power below one has no finite gradient at zero.
         product = product * value.clamp_min(_FLOOR) ** exponent
-    return _reduced(product.mean(dim=1), reduction)
+    return _reduced(product.mean(dim=1), reduction, pixels)
 
 
 def min_side(num_scales: int = len(MS_SSIM_WEIGHTS), window: int = 11) -> int:
     """Return the shortest side in pixels that :func:`ms_ssim` takes at so many scales.
 
     >>> min_side(), min_side(1)
-    (176, 11)
+    (161, 11)
     """
-    side: int = window * 2 ** (num_scales - 1)
+    side: int = (window - 1) * 2 ** (num_scales - 1) + 1
     return side
 
 
-def _similarities(x: Tensor, y: Tensor, peak: Tensor, kernel: Tensor, k: tuple[float, float]) -> tuple[Tensor, Tensor]:
+def _similarities(
+    x: Tensor, y: Tensor, weights: Tensor | None, *, peak: Tensor, kernel: Tensor, k: tuple[float, float]
+) -> tuple[Tensor, Tensor]:
     """Mean similarity, and mean of its part of contrast and structure, of each channel: ``(B, C)``."""
     c1, c2 = ((constant * peak).square()[:, None, None, None] for constant in k)
     # Variances do not depend on what is taken off first; without it, they are small differences of large squares.
-    middle = y.mean(dim=(2, 3), keepdim=True).detach()
-    x, y = x - middle, y - middle
-    mean_x, mean_y, xx, yy, xy = _filtered(torch.stack([x, y, x * x, y * y, x * y]), kernel)
+    if weights is None:
+        middle = y.mean(dim=(2, 3), keepdim=True).detach()
+        x, y = x - middle, y - middle
+        mean_x, mean_y, xx, yy, xy = _filtered(torch.stack([x, y, x * x, y * y, x * y]), kernel)
+    else:
+        middle = ((weights * y).sum(dim=(2, 3), keepdim=True) / weights.sum(dim=(2, 3), keepdim=True).clamp_min(_FLOOR)).detach()
+        x, y = x - middle, y - middle
+        share, *sums = _filtered(torch.stack([weights, *(weights * part for part in (x, y, x * x, y * y, x * y))]), kernel)
+        mean_x, mean_y, xx, yy, xy = (part / share.clamp_min(_FLOOR) for part in sums)
     var_x, var_y, cov = xx - mean_x * mean_x, yy - mean_y * mean_y, xy - mean_x * mean_y
     mean_x, mean_y = mean_x + middle, mean_y + middle
     contrast = (2 * cov + c2) / (var_x.clamp_min(0) + var_y.clamp_min(0) + c2)
     luminance = (2 * mean_x * mean_y + c1) / (mean_x.square() + mean_y.square() + c1)
-    return (luminance * contrast).mean(dim=(2, 3)), contrast.mean(dim=(2, 3))
+    if weights is None:
+        return (luminance * contrast).mean(dim=(2, 3)), contrast.mean(dim=(2, 3))
+    total = share.sum(dim=(2, 3)).clamp_min(_FLOOR)
+    return (share * luminance * contrast).sum(dim=(2, 3)) / total, (share * contrast).sum(dim=(2, 3)) / total
+
+
+def _halved(x: Tensor, y: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Means of 2 x 2 pixels; an odd side begins with a zero, which counts as much as the pixel beside it."""
+    odd = (x.shape[-2] % 2, x.shape[-1] % 2)
+    if weights is None:
+        return F.avg_pool2d(x, 2, padding=odd), F.avg_pool2d(y, 2, padding=odd), None
+    edge = (odd[1], 0, odd[0], 0)
+    share = F.avg_pool2d(F.pad(weights, edge, mode="replicate"), 2)
+    x, y = (F.avg_pool2d(F.pad(weights * part, edge), 2) / share.clamp_min(_FLOOR) for part in (x, y))
+    return x, y, share
+
+
+def _masked(x: Tensor, y: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Both with zeros where they do not count, and 1 where they do; None where all does.
+
+    Raises:
+        DataError: a mask that does not broadcast, or leaves nothing.
+    """
+    if mask is None:
+        return x, y, None
+    try:
+        counts = (mask > 0).expand(x.shape)
+    except RuntimeError:
+        raise DataError(f"expected a mask that broadcasts to {tuple(x.shape)}, such as (B, 1, H, W), got {tuple(mask.shape)}") from None
+    if bool(counts.all()):
+        return x, y, None
+    if not bool(counts.any()):
+        raise DataError("the mask leaves out every pixel of every picture, so there is nothing to compare; 1 marks what counts")
+    return x.masked_fill(~counts, 0.0), y.masked_fill(~counts, 0.0), counts.to(x.dtype)
 
 
 def _filtered(stack: Tensor, kernel: Tensor) -> Tensor:
-    """Gaussian means ``(5, B, C, H', W')`` over all windows that lie inside."""
+    """Gaussian means ``(N, B, C, H', W')`` of ``(N, B, C, H, W)`` over all windows that lie inside."""
     height, width = stack.shape[-2:]
     with torch.autocast(device_type=stack.device.type, enabled=False):
         # As channels of one picture, not as pictures of one channel: the same numbers, and some thirty times as fast on a CPU.
@@ -212,7 +274,12 @@ def _check_size(x: Tensor, window: int, num_scales: int) -> None:
         raise DataError(f"expected pictures of at least {smallest} x {smallest} pixels for {num_scales} scale(s), got {size}{advice}")
 
 
-def _reduced(values: Tensor, reduction: Reduction) -> Tensor:
+def _reduced(values: Tensor, reduction: Reduction, weights: Tensor | None) -> Tensor:
     if reduction not in ("mean", "none"):
         raise ConfigError(f"reduction: expected 'mean' or 'none', got {reduction!r}")
-    return values.mean() if reduction == "mean" else values
+    if weights is None:
+        return values.mean() if reduction == "mean" else values
+    known = weights.flatten(1).any(dim=1)
+    if reduction == "none":
+        return torch.where(known, values, float("nan"))
+    return torch.where(known, values, 0.0).sum() / known.sum()

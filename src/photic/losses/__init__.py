@@ -18,6 +18,7 @@ __getattr__ = lazy_attributes(
         "ComplexMAELoss": "photic.losses.diffraction",
         "TotalVariationLoss": "photic.losses.diffraction",
         "L1Loss": "photic.losses.reconstruction",
+        "MSELoss": "photic.losses.reconstruction",
         "CharbonnierLoss": "photic.losses.reconstruction",
         "SobelEdgeLoss": "photic.losses.reconstruction",
         "SSIMLoss": "photic.losses.reconstruction",

@@ -12,7 +12,7 @@ from photic.core.registry import losses
 from photic.core.schema import Range
 from photic.functional.colour import luma
 from photic.losses.base import LossConfig
-from photic.losses.picture import PictureLoss
+from photic.losses.picture import PictureLoss, kept
 
 _DARKEST = 0.02
 
@@ -68,14 +68,23 @@ class LogMSELoss(PictureLoss):
     def value(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the mean logarithm over pictures ``(B, C, H, W)``.
 
+        Args:
+            prediction: enhanced pictures.
+            target: true pictures.
+            mask: 1 where a pixel counts; of a shape that broadcasts, for example ``(B, 1, H, W)``. Pictures of which nothing counts are
+                left out of the mean.
+
         Raises:
-            ConfigError: a mask was given.
-            DataError: shapes differ or are not ``(B, C, H, W)``.
+            DataError: shapes differ or are not ``(B, C, H, W)``, or the mask leaves nothing.
         """
-        self.refuse_mask(mask)
         prediction, target = self.two(prediction, target)
-        squares = (prediction - target).square().mean(dim=(1, 2, 3))
-        return torch.log10(1 + squares / self.floor).mean()
+        mask = self.pixels(mask, prediction.shape)
+        squares = (kept(prediction, mask) - kept(target, mask)).square()
+        if mask is None:
+            return torch.log10(1 + squares.mean(dim=(1, 2, 3)) / self.floor).mean()
+        count = mask.sum(dim=(1, 2, 3))
+        logarithms = torch.log10(1 + squares.sum(dim=(1, 2, 3)) / count.clamp_min(1) / self.floor)  # 0 where nothing counts
+        return logarithms.sum() / (count > 0).sum()
 
 
 @losses.register("aligned_l1")

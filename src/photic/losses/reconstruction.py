@@ -42,6 +42,31 @@ class L1Loss(PictureLoss):
         return mean_of((kept(prediction, mask) - kept(target, mask)).abs(), mask)
 
 
+class MSELoss(PictureLoss):
+    """Mean squared difference of pixels.
+
+    >>> round(float(MSELoss()(torch.full((1, 3, 4, 4), 0.75), torch.full((1, 3, 4, 4), 0.5))), 6)
+    0.0625
+    """
+
+    name: ClassVar[str] = "mse"
+
+    def value(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return the mean squared difference of pictures ``(B, C, H, W)``.
+
+        Args:
+            prediction: enhanced pictures.
+            target: true pictures.
+            mask: 1 where a pixel counts; of a shape that broadcasts, for example ``(B, 1, H, W)``.
+
+        Raises:
+            DataError: shapes differ, or the mask leaves nothing.
+        """
+        prediction, target = self.two(prediction, target)
+        mask = self.pixels(mask, prediction.shape)
+        return mean_of((kept(prediction, mask) - kept(target, mask)).square(), mask)
+
+
 class CharbonnierLoss(PictureLoss):
     """Mean of sqrt(d^2 + eps^2) of the differences d: absolute differences, rounded off at zero.
 
@@ -125,6 +150,8 @@ class SobelEdgeLoss(PictureLoss):
 class SSIMLoss(PictureLoss):
     """1 - SSIM, see :func:`photic.functional.ssim.ssim`.
 
+    With a mask, a window's means and variances are those of its pixels that count, and it counts by their share.
+
     >>> round(float(SSIMLoss()(torch.ones(1, 3, 16, 16), torch.ones(1, 3, 16, 16))), 6)
     0.0
     """
@@ -137,24 +164,27 @@ class SSIMLoss(PictureLoss):
         Args:
             prediction: enhanced pictures.
             target: true pictures.
-            mask: not possible.
+            mask: 1 where a pixel counts; of a shape that broadcasts, for example ``(B, 1, H, W)``. Pictures of which nothing counts are
+                left out of the mean.
 
         Raises:
-            ConfigError: a mask was given.
-            DataError: shapes differ, or pictures are smaller than the window of 11 pixels.
+            DataError: shapes differ, pictures are smaller than the window of 11 pixels, or the mask leaves nothing.
         """
-        self.refuse_mask(mask)
         prediction, target = self.two(prediction, target)
+        mask = self.pixels(mask, prediction.shape)
         if min(prediction.shape[-2:]) < min_side(1):
             raise DataError(f"ssim_loss: expected pictures of at least {min_side(1)} x {min_side(1)} pixels, got {_size(prediction)}")
-        return 1 - ssim(prediction, target, 1.0)
+        return 1 - ssim(prediction, target, 1.0, mask=mask)
 
 
 class MSSSIMLoss(PictureLoss):
     """1 - MS-SSIM, see :func:`photic.functional.ssim.ms_ssim`. Pictures too small for the scales are refused.
 
+    With a mask, pixels of coarser scales are means of those of their four that count, and count by their share; each scale is then
+    taken as :class:`SSIMLoss` says.
+
     Args:
-        num_scales: of the five scales, the finest so many; each one less halves the shortest side it takes, 176 pixels at five.
+        num_scales: of the five scales, the finest so many; each one less halves the shortest side it takes, 161 pixels at five.
 
     Raises:
         ConfigError: not 1 to 5.
@@ -181,14 +211,14 @@ class MSSSIMLoss(PictureLoss):
         Args:
             prediction: enhanced pictures.
             target: true pictures.
-            mask: not possible.
+            mask: 1 where a pixel counts; of a shape that broadcasts, for example ``(B, 1, H, W)``. Pictures of which nothing counts are
+                left out of the mean.
 
         Raises:
-            ConfigError: a mask was given.
-            DataError: shapes differ, or pictures are too small for the scales.
+            DataError: shapes differ, pictures are too small for the scales, or the mask leaves nothing.
         """
-        self.refuse_mask(mask)
         prediction, target = self.two(prediction, target)
+        mask = self.pixels(mask, prediction.shape)
         smallest = min_side(self.num_scales)
         if min(prediction.shape[-2:]) < smallest:
             fitting = [number for number in range(1, self.num_scales) if min(prediction.shape[-2:]) >= min_side(number)]
@@ -197,7 +227,7 @@ class MSSSIMLoss(PictureLoss):
                 f"ms_ssim_loss: {self.num_scales} scale(s) need pictures of at least {smallest} x {smallest} pixels, "
                 f"got {_size(prediction)}; use larger crops{fewer}"
             )
-        return 1 - ms_ssim(prediction, target, 1.0, num_scales=self.num_scales)
+        return 1 - ms_ssim(prediction, target, 1.0, mask=mask, num_scales=self.num_scales)
 
 
 def _size(picture: Tensor) -> str:
@@ -222,6 +252,16 @@ class L1Config(LossConfig):
     def make(self) -> L1Loss:
         """Return the loss."""
         return L1Loss()
+
+
+@losses.register("mse")
+@dataclass(frozen=True, kw_only=True)
+class MSEConfig(LossConfig):
+    """Mean squared difference to the true picture."""
+
+    def make(self) -> MSELoss:
+        """Return the loss."""
+        return MSELoss()
 
 
 @losses.register("charbonnier")
@@ -266,13 +306,13 @@ class SSIMLossConfig(LossConfig):
 @losses.register("ms_ssim_loss")
 @dataclass(frozen=True, kw_only=True)
 class MSSSIMLossConfig(LossConfig):
-    """One less the multi-scale structural similarity (MS-SSIM) with the true picture; crops must have 176 pixels at five scales.
+    """One less the multi-scale structural similarity (MS-SSIM) with the true picture; crops must have 161 pixels at five scales.
 
     Source: Wang, Simoncelli and Bovik 2003, Multiscale structural similarity for image quality assessment.
     """
 
     num_scales: Annotated[int, Range(ge=1, le=5)] = 5
-    """Number of scales, the finest first. The shortest side is 176 pixels at 5, 88 at 4, 44 at 3, 22 at 2, 11 at 1."""
+    """Number of scales, the finest first. The shortest side is 161 pixels at 5, 81 at 4, 41 at 3, 21 at 2, 11 at 1."""
 
     def make(self) -> MSSSIMLoss:
         """Return the loss."""

@@ -124,12 +124,12 @@ class SSIM(PictureMetric):
 
 
 class MSSSIM(PictureMetric):
-    """Multi-scale structural similarity of red, green and blue at five scales, averaged; sides of 176 pixels at least.
+    """Multi-scale structural similarity of red, green and blue at five scales, averaged; sides of 161 pixels at least.
 
     Source: Wang, Simoncelli and Bovik 2003, Multiscale structural similarity for image quality assessment.
 
     >>> metric = MSSSIM()
-    >>> metric.update(torch.full((1, 3, 176, 176), 0.5), torch.full((1, 3, 176, 176), 0.5))
+    >>> metric.update(torch.full((1, 3, 161, 161), 0.5), torch.full((1, 3, 161, 161), 0.5))
     >>> round(metric.compute()["ms_ssim"], 6)
     1.0
     """
@@ -206,7 +206,7 @@ def picture_values(
         prediction: ``(B, 3, H, W)``; clamped to [0, 1].
         target: the same shape.
         names: which values, of :data:`VALUES`.
-        small: what to do about MS-SSIM where a side is shorter than 176 pixels: ``leave_out`` gives a result without it, ``raise`` refuses.
+        small: what to do about MS-SSIM where a side is shorter than 161 pixels: ``leave_out`` gives a result without it, ``raise`` refuses.
 
     Returns:
         Name to values ``(B,)``, in the order of ``names``.
@@ -288,7 +288,7 @@ class SSIMConfig(MetricConfig):
 @metrics.register("ms_ssim")
 @dataclass(frozen=True, kw_only=True)
 class MSSSIMConfig(MetricConfig):
-    """Multi-scale structural similarity of pictures (MS-SSIM) of at least 176 pixels; mean over pictures."""
+    """Multi-scale structural similarity of pictures (MS-SSIM) of at least 161 pixels; mean over pictures."""
 
     gt_mean: bool = False
     """Scale each picture to the mean luma of the true one first; the value is then called `ms_ssim_gt_mean`."""

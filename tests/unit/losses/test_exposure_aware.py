@@ -46,9 +46,22 @@ def test_log_mse_equals_a_slow_reference_and_falls_by_the_same_for_each_decibel(
     assert float(loss(grey, grey)) == 0
 
 
+def test_masked_log_mse_is_that_of_the_pixels_that_count_of_each_picture():
+    mask = torch.rand(3, 1, 12, 10, generator=torch.Generator().manual_seed(0)) < 0.5
+    mask[1] = False  # of which nothing counts: left out of the mean
+    squares = (PREDICTION - TARGET).double().square()
+    each = [float(squares[row][mask[row].expand(3, -1, -1)].mean()) for row in (0, 2)]
+    expected = np.mean([np.log10(1 + value / 1e-4) for value in each])
+    assert float(losses.get("log_mse")(PREDICTION, TARGET, mask.float())) == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.parametrize("name", ["aligned_l1", "log_mse"])
 def test_masks_and_other_shapes_are_refused(name):
-    with pytest.raises(ConfigError, match=f"{name}: takes no mask"):
-        losses.get(name)(PREDICTION, TARGET, torch.ones(3, 1, 12, 10))
+    if name == "aligned_l1":
+        with pytest.raises(ConfigError, match=f"{name}: takes no mask"):
+            losses.get(name)(PREDICTION, TARGET, torch.ones(3, 1, 12, 10))
+    else:
+        with pytest.raises(DataError, match=f"{name}: the mask leaves out every pixel"):
+            losses.get(name)(PREDICTION, TARGET, torch.zeros(3, 1, 12, 10))
     with pytest.raises(DataError, match=rf"{name}: expected .*\(3, 3, 12, 10\) and \(3, 3, 10, 12\)"):
         losses.get(name)(PREDICTION, TARGET.transpose(2, 3))

@@ -133,11 +133,11 @@ def test_equal_pictures_are_perfect_and_black_ones_finite():
 
 
 def test_small_pictures_have_no_ms_ssim_and_never_a_zero():
-    prediction, target = pictures(1, (175, 400))
+    prediction, target = pictures(1, (160, 400))
     assert list(picture_values(prediction, target, small="leave_out")) == [name for name in VALUES if "ms_ssim" not in name]
-    with pytest.raises(DataError, match=r"ms_ssim: needs pictures of at least 176 x 176 pixels, got 175 x 400"):
+    with pytest.raises(DataError, match=r"ms_ssim: needs pictures of at least 161 x 161 pixels, got 160 x 400"):
         picture_values(prediction, target)
-    with pytest.raises(DataError, match=r"ms_ssim_gt_mean: needs pictures of at least 176 x 176"):
+    with pytest.raises(DataError, match=r"ms_ssim_gt_mean: needs pictures of at least 161 x 161"):
         metrics.get("ms_ssim_gt_mean").update(prediction, target)
     with pytest.raises(DataError, match=r"ssim: needs pictures of at least 11 x 11 pixels, got 8 x 40"):
         picture_values(prediction[:, :, :8, :40], target[:, :, :8, :40], ["ssim"])

@@ -35,7 +35,7 @@ _EXAMPLES = """examples:
   photic evaluate model.photic data.root=OTHER -o results/
 PSNR, SSIM, MS-SSIM and ΔE2000 are of whole pictures at native size, RGB, not rounded to 8 bits; once as the pictures are, and once
 after scaling each to the mean luma of the true one (GT mean), which published tables often do without saying so. MS-SSIM is left out
-for pictures with a side below 176 pixels."""
+for pictures with a side below 161 pixels."""
 
 
 def main(arguments: list[str]) -> int:
