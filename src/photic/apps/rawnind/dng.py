@@ -2,8 +2,8 @@
 
 Pixels are 16 bits, compressed without loss (JPEG, the compression that DNG readers have always known).
 
-Linear files have their black at 128 and their white at 65535. A higher black would leave more room for values below black, but LibRaw takes
-white for white - 0 where black is told for three colours, so that it would darken the picture by the ratio of both: 0.2 % as it is.
+Linear files have their black at 64 and their white at 65535. A higher black would leave more room for values below black, but LibRaw does
+not take black from white where black is told for three colours, so that it would darken the picture by the ratio of both: 0.1 % as it is.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from photic.apps.rawnind import camera_exif, tiff_stream
 from photic.apps.rawnind.bands import Band, bands_of, checked, regrouped
+from photic.apps.rawnind.developing import balance_of
 from photic.apps.rawnind.picture import RawPicture
 from photic.apps.rawnind.saving import saved
 from photic.apps.rawnind.tiff_stream import byte_values, doubles, fractions, longs, shorts, text
@@ -27,7 +28,7 @@ from photic.data.photo import exif
 from photic.data.photo.exif import Directory, Tag
 from photic.functional.cfa import Pattern
 
-LINEAR_BLACK, WHITE = 128, 65535
+LINEAR_BLACK, WHITE = 64, 65535
 _MOSAIC_BLACK, _MOSAIC_WHITE = 4096, 61440
 _LOSSLESS_JPEG, _UNCOMPRESSED = 7, 1
 _CFA, _LINEAR_RAW = 32803, 34892
@@ -44,9 +45,10 @@ def write_linear_dng(
     Args:
         path: where; missing folders are made.
         size: height and width in pixels.
-        bands: rows ``(n, W, 3)`` in the camera's own colours, black at 0 and white at 1, from the top down. Values below -0.2 % and above 1
+        bands: rows ``(n, W, 3)`` in the camera's own colours, black at 0 and white at 1, from the top down. Values below -0.1 % and above 1
             are cut off there.
-        picture: what the camera said: colour matrix, white balance, orientation (kept: the pixels are not turned), EXIF.
+        picture: what the camera said: colour matrix, white balance (of daylight if it has none), orientation (kept: the pixels are not
+            turned), EXIF.
         force: replace what is there.
 
     Returns:
@@ -78,7 +80,7 @@ def write_linear_dng(
     with saved(path, force=force) as temporary:
         _write(temporary, size, stored(), tags, picture)
     share = below / max(1, size[0] * size[1] * 3)
-    return (f"{share:.1%} of its values lie more than 0.2 % below black and are cut off there",) if share > 0.01 else ()
+    return (f"{share:.1%} of its values lie more than 0.1 % below black and are cut off there",) if share > 0.01 else ()
 
 
 def write_mosaic_dng(path: Path | str, picture: RawPicture, *, force: bool = False) -> None:
@@ -141,13 +143,12 @@ def _camera_tags(picture: RawPicture) -> dict[int, Tag]:
         50708: text(picture.camera or "Unknown camera"),
         50721: fractions(*picture.xyz_to_camera.ravel(), signed=True),
         50778: shorts(_D65),
-        305: text(f"Photic {version('photic')}"),
+        # Without one, raw developers make up anything between daylight and none at all.
+        50728: fractions(*(1 / factor for factor in balance_of(picture, "as-shot"))),
         274: shorts(picture.orientation),
         254: longs(0),
         284: shorts(1),
     }
-    if picture.white_balance is not None:
-        tags[50728] = fractions(*(1 / factor for factor in picture.white_balance))
     if picture.baseline_exposure_ev:
         tags[50730] = fractions(picture.baseline_exposure_ev, signed=True)
     if picture.source is not None:
@@ -164,7 +165,7 @@ def _write(path: Path, size: tuple[int, int], bands: Iterable[Band], tags: dict[
     lens = None if exif.EXIF_IFD not in below else below[exif.EXIF_IFD].tags.get(camera_exif.LENS_SPECIFICATION)
     if lens is not None:
         own[50736] = lens
-    tags = {**own, 256: longs(size[1]), 257: longs(size[0]), **tags}
+    tags = {305: text(f"Photic {version('photic')}"), **own, 256: longs(size[1]), 257: longs(size[0]), **tags}
     if size[1] < _TILE_ALIGN:
         tags |= {259: shorts(_UNCOMPRESSED), 278: longs(_TILE_PX)}
         strips = (np.ascontiguousarray(rows).astype("<u2").tobytes() for rows in regrouped(bands, _TILE_PX))

@@ -81,9 +81,8 @@ def decoded(raw: Any, facts: dict[str, Any]) -> tuple[dict[str, Any], Any]:
         "colours": raw.color_desc.decode("ascii", "replace"),
         "num_colours": int(raw.num_colors),
         "pattern": pattern_of(raw) if flat else None,
-        "black": levels(raw, "black_level_per_channel"),
+        "black": black_levels(raw),
         "white": float(raw.white_level),
-        "white_each": levels(raw, "camera_white_level_per_channel"),
         "white_balance": [float(value) for value in raw.camera_whitebalance],
         "matrix": [[float(value) for value in row] for row in raw.rgb_xyz_matrix],
         "iso": float(other.iso_speed),
@@ -113,15 +112,14 @@ def pattern_of(raw: Any) -> list[list[int]] | None:
     return [[int(raw.raw_color(top + row, left + column)) for column in range(12)] for row in range(12)]
 
 
-def levels(raw: Any, name: str) -> list[float] | None:
-    """Return four levels, or None where LibRaw has none that can be told by colour."""
+def black_levels(raw: Any) -> list[float] | None:
+    """Return the black levels of LibRaw's four colours, or None where they lie in a pattern of another kind."""
     import rawpy
 
     try:
-        found = getattr(raw, name)
+        return [float(value) for value in raw.black_level_per_channel]
     except rawpy.NotSupportedError:
         return None
-    return None if found is None else [float(value) for value in found]
 
 
 if __name__ == "__main__":

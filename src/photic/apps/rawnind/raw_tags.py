@@ -19,12 +19,12 @@ from photic.data.photo.exif import Directory, Tag
 _MAGIC = (b"II*\x00", b"MM\x00*", b"IIU\x00", b"IIRO", b"IIRS", b"MMOR")
 """TIFF in both orders, and Panasonic's and Olympus's own beginnings of it."""
 SUBFILE, PHOTOMETRIC, STRIPS, TILES, SUB_IFDS, ORIENTATION = 254, 262, (273, 279), (324, 325), 330, 0x0112
-DNG_VERSION, BLACK_DIMENSIONS, BLACK, NOISE_PROFILE = 50706, 50713, 50714, 51041
+DNG_VERSION, BLACK_DIMENSIONS, BLACK, WHITE, NOISE_PROFILE = 50706, 50713, 50714, 50717, 51041
 _MATRICES, _CALIBRATIONS, _ILLUMINANTS = (50721, 50722, 52531), (50723, 50724, 52532), (50778, 50779, 52529)
 ANALOG_BALANCE, BASELINE_EXPOSURE, LENS_INFO = 50727, 50730, 50736
 _CFA, _LINEAR = 32803, 34892
 _WANTED = (
-    *(SUBFILE, PHOTOMETRIC, *STRIPS, *TILES, SUB_IFDS, ORIENTATION, DNG_VERSION, BLACK_DIMENSIONS, BLACK, NOISE_PROFILE),
+    *(SUBFILE, PHOTOMETRIC, *STRIPS, *TILES, SUB_IFDS, ORIENTATION, DNG_VERSION, BLACK_DIMENSIONS, BLACK, WHITE, NOISE_PROFILE),
     *(*_MATRICES, *_CALIBRATIONS, *_ILLUMINANTS, ANALOG_BALANCE, BASELINE_EXPOSURE, LENS_INFO),
 )
 _KELVIN: dict[int, float] = {1: 5500, 2: 4200, 3: 2850, 4: 5500, 9: 5500, 10: 6500, 11: 7500, 12: 6400, 13: 5050, 14: 4150, 15: 3525}
@@ -124,6 +124,12 @@ class RawTags:
                 scale, offset = float(values[::2].mean()), float(values[1::2].mean())
                 return scale, max(offset, 0.0)
         return None
+
+    def white_levels(self) -> NDArray[np.float64] | None:
+        """Return WhiteLevel of red, green and blue; None where the file does not tell them apart."""
+        own = self.raw_directory()
+        values = np.zeros(0) if own is None else self.numbers(own, WHITE)
+        return values if len(values) == 3 and (values > 0).all() else None
 
     def black_levels(self) -> NDArray[np.float64] | None:
         """Return BlackLevel's cell ``(rows, columns)`` of a mosaic; None where the file has none, or none of that form."""

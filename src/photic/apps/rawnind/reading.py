@@ -118,10 +118,10 @@ def _period(path: Path, seen: list[list[int]] | None) -> Pattern:
 
 
 def _whites(facts: dict[str, Any], tags: RawTags | None) -> NDArray[np.float64]:
-    """Return the white level of each of LibRaw's four colours."""
-    each = facts["white_each"]
-    if tags is not None and tags.is_dng and each is not None and min(each[:3]) > 0:
-        return np.array([*each[:3], each[3] or each[1]])
+    """Return the white level of each of LibRaw's four colours; a DNG may tell red, green and blue apart."""
+    each = tags.white_levels() if tags is not None and tags.is_dng else None
+    if each is not None and facts["white"] in each:  # LibRaw scales some kinds of pixels, and the level with them
+        return np.array([*each, each[1]])
     return np.full(4, facts["white"])
 
 
