@@ -13,10 +13,10 @@ MATRIX = ((0.7309, -0.1403, -0.0519), (-0.8474, 1.6008, 0.2622), (-0.2433, 0.282
 _ORDERS = {"RGGB": (0, 1, 1, 2), "GBRG": (1, 2, 0, 1), "GRBG": (1, 0, 2, 1), "BGGR": (2, 1, 1, 0)}
 
 
-def drawn_light(seed: int, height: int, width: int) -> np.ndarray:
-    """Return what light falls on a sensor ``(H, W, 3)`` in [0.02, 0.8], with structure at all scales, in camera colours."""
+def drawn_light(seed: int, height: int, width: int, sigmas: tuple[float, ...] = (1.5, 4, 12)) -> np.ndarray:
+    """Return what light falls on a sensor ``(H, W, 3)`` in [0.02, 0.8], with structure of these scales in pixels, in camera colours."""
     rng = np.random.default_rng(seed)
-    light = sum(gaussian_filter(rng.normal(size=(height, width)), sigma, mode="wrap") * sigma for sigma in (1.5, 4, 12))
+    light = sum(gaussian_filter(rng.normal(size=(height, width)), sigma, mode="wrap") * sigma for sigma in sigmas)
     light = (light - light.min()) / (light.max() - light.min())
     tint = np.stack([gaussian_filter(rng.normal(size=(height, width)), 10, mode="wrap") * 10 for _ in range(3)], axis=-1)
     colours = light[..., None] * np.array([0.55, 1.0, 0.7]) * (1 + 0.3 * tint)

@@ -12,7 +12,7 @@ import yaml
 from photic.apps.rawnind.index import Crop, PairEntry, PairIndex, Rejected, read_index, write_index
 from photic.apps.rawnind.layouts import Found, FoundPicture, find_pictures, read_scenes, scene_in_name
 from photic.apps.rawnind.pair_splits import split_scenes
-from photic.apps.rawnind.pairing import choose_anchor, plan_pairs
+from photic.apps.rawnind.pairing import choose_anchor, plan_pairs, same_scene
 from photic.apps.rawnind.pictures import PictureFacts
 from photic.core.errors import DataError
 
@@ -186,6 +186,14 @@ def test_scenes_nobody_named_are_found_by_what_they_show():
         picture("c", scene=None, signature=first, exposure_s=0.1), picture("d", scene=None, signature=second),
     )  # fmt: skip
     assert {(pair.scene, pair.anchor.name, pair.other.name) for pair in made.pairs} == {("c", "c", "a"), ("b", "b", "d")}
+
+
+def test_a_shaken_hand_does_not_part_a_scene():
+    picture_of = np.random.default_rng(0).normal(size=(40, 72))
+    rows = [picture_of[4 + dy : 36 + dy, 4 + dx : 68 + dx].ravel() for dy, dx in ((0, 0), (3, -4), (-4, 2))]
+    rows.append(np.random.default_rng(1).normal(size=2048))
+    signatures = np.array([row / np.linalg.norm(row) for row in rows], np.float32)
+    assert same_scene(signatures) == [0, 0, 0, 3]
 
 
 def test_files_of_one_name_make_pairs_of_different_names():

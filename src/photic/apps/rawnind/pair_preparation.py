@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from photic.apps.rawnind.alignment import PairAlignment, align_pair, green_of
 from photic.apps.rawnind.gain import matching_gain, without_borders
-from photic.apps.rawnind.index import Crop, PairEntry, Rejected
+from photic.apps.rawnind.index import Crop, PairEntry, Rejected, plain
 from photic.apps.rawnind.masks import LossMask, loss_mask
 from photic.apps.rawnind.pairing import PlannedPair
 from photic.apps.rawnind.picture import RawPicture
@@ -260,4 +260,4 @@ def _pair_folder(pair: PlannedPair) -> str:
 
 
 def _rejected(pair: PlannedPair, kind: str, reason: str, measured: dict[str, Any] | None = None) -> Rejected:
-    return Rejected(pair.other.name, pair.anchor.name, pair.scene, kind, reason, measured or {})
+    return Rejected(pair.other.name, pair.anchor.name, pair.scene, kind, reason, plain(measured or {}))

@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.fft import irfft2, rfft2
 
 from photic.apps.rawnind.index import Rejected
 from photic.apps.rawnind.layouts import Found, FoundPicture
 from photic.apps.rawnind.pictures import PictureFacts
-from photic.data.near_duplicates import group_signatures
+from photic.data.near_duplicates import COLUMNS, ROWS
 
+_MOST_CELLS = 4  # of a signature, 32 x 64 of them, by which pictures of one scene may be shifted
+_SAME_SCENE = 0.65
 MOST_CLIPPED_ANCHOR = 0.05
 """Share of over-exposed values up to which a picture may be the anchor, if its scene has others."""
 
@@ -81,6 +85,29 @@ def choose_anchor(members: Sequence[FoundPicture], facts: Mapping[str, PictureFa
     return min(clean, key=lambda picture: (facts[picture.name].iso or np.inf, -facts[picture.name].level, picture.name))
 
 
+def same_scene(signatures: NDArray[np.float32]) -> list[int]:
+    """Return the group of each signature ``(N, 2048)``: linked by pairs that correlate as pictures of one scene do.
+
+    Shifts by up to four cells (a sixteenth of the width) are tried in steps of half a cell, since hands shake. Measured: two exposures of
+    the bracket correlate to 0.82 at least, however one is shifted, the heavily clipped third one to 0.83; of 95 photographs
+    (LOL), two of different scenes to 0.49 at most. 0.65 is what links.
+    """
+    sides = (ROWS + 2 * _MOST_CELLS, COLUMNS + 2 * _MOST_CELLS)
+    spectra = rfft2(signatures.reshape(-1, ROWS, COLUMNS), s=sides)
+    near = np.arange(-2 * _MOST_CELLS, 2 * _MOST_CELLS + 1)
+    rows, columns = sides[0] // 2, sides[1] // 2
+    groups = list(range(len(signatures)))
+    for row in range(len(signatures) - 1):
+        product = spectra[row] * np.conj(spectra[row + 1 :])
+        finer = np.zeros((len(product), 2 * sides[0], sides[1] + 1), dtype=product.dtype)  # interpolates to half cells
+        finer[:, :rows, :columns], finer[:, -rows:, :columns] = product[:, :rows, :columns], product[:, rows:, :columns]
+        correlation = 4 * irfft2(finer, s=(2 * sides[0], 2 * sides[1]))[:, near[:, None], near[None, :]]
+        for other in row + 1 + np.flatnonzero(correlation.max(axis=(1, 2)) >= _SAME_SCENE):
+            first, second = sorted((groups[row], groups[int(other)]))
+            groups = [first if group == second else group for group in groups] if first != second else groups
+    return groups
+
+
 def _scenes(pictures: Sequence[FoundPicture], facts: Mapping[str, PictureFacts]) -> dict[str, list[FoundPicture]]:
     """Return the pictures of each scene, those without a scene grouped by what they show."""
     scenes: dict[str, list[FoundPicture]] = {}
@@ -93,7 +120,7 @@ def _scenes(pictures: Sequence[FoundPicture], facts: Mapping[str, PictureFacts])
     if unnamed:
         signatures = np.array([facts[picture.name].signature for picture in unnamed], dtype=np.float32)
         groups: dict[int, list[FoundPicture]] = {}
-        for picture, group in zip(unnamed, group_signatures(signatures).tolist(), strict=True):
+        for picture, group in zip(unnamed, same_scene(signatures), strict=True):
             groups.setdefault(group, []).append(picture)
         for members in groups.values():
             name = PurePosixPath(choose_anchor(members, facts).name).stem
