@@ -95,7 +95,7 @@ class Recorder(Callback):
         }
         monitored = values[config.monitor]
         better = state.record(entry, monitored, config.monitor_mode, config.monitor)
-        module.schedule.observe(monitored, config.monitor_mode)
+        module.schedule.observe_at(state.steps, monitored, config.monitor_mode)
         self._log(state.steps, plan.epoch(state.batches), {f"val/{name}": value for name, value in values.items()})
         if state.batches >= plan.num_batches:
             state.finished = "all steps done"

@@ -12,7 +12,7 @@ import logging
 import math
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import lightning
@@ -124,36 +124,53 @@ def fit(
         if module.state.batches >= plan.num_batches:
             module.state.finished = "all steps done"
             return module.state
-    engine = _trainer(trainer, training, processes, [recorder, *([restored.callback] if restored else [])])
+    engine = lightning_trainer(trainer, training, processes, [recorder, *([restored.callback] if restored else [])])
     validation = _Validation(data.splits["val"], data_config, processes)
-    with interruption:
+    try:
+        with progress:
+            drive(engine, module, Segments(loader, plan, module.state), validation)
+    finally:
+        recorder.close()
+        loader.close()
+    return module.state
+
+
+def drive(engine: lightning.Trainer, module: EngineModule, batches: Any, validation: Any) -> None:
+    """Let Lightning train until a callback ends it; the one place where training is started, whatever its batches come from.
+
+    Raises:
+        KeyboardInterrupt: a second Ctrl-C.
+        PhoticError: whatever ended training in any of the processes.
+    """
+    with module.interruption:
         try:
-            with progress, warnings.catch_warnings():
+            with warnings.catch_warnings():
                 # Lightning 2.6 calls torch's tree functions by names that torch 2.15 calls deprecated.
                 warnings.filterwarnings("ignore", message=r".*LeafSpec.*is deprecated.*")
                 # Frozen parts stay in evaluation mode on purpose: networks decide that in `train()`.
                 warnings.filterwarnings("ignore", message=r".*module\(s\) in eval mode at the start of training.*")
-                engine.fit(module, _Segments(loader, plan, module.state), validation)
+                engine.fit(module, batches, validation)
         except BaseException as error:
             # Lightning leaves by SystemExit where it was interrupted, which would tell the caller nothing.
             meant = KeyboardInterrupt() if isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt) else error
-            found = processes.cause(meant)
+            found = module.processes.cause(meant)
             if found is error:
                 raise
             raise found from error
-        finally:
-            recorder.close()
-            loader.close()
-    return module.state
 
 
-class _Segments:
+class Segments:
     """The training batches up to the next validation; iterating again gives the stretch after it.
 
     Knowing its length spares Lightning from fetching one batch ahead to see the end coming.
+
+    Args:
+        loader: gives batches without end.
+        plan: when validations come.
+        state: how many batches are done.
     """
 
-    def __init__(self, loader: ExactLoader, plan: Plan, state: TrainingState) -> None:
+    def __init__(self, loader: Iterable[Any], plan: Plan, state: TrainingState) -> None:
         self.plan = plan
         self.state = state
         self._stream: Iterator[Any] | None = None
@@ -246,7 +263,18 @@ class _RestoreOptimizer(lightning.Callback):
         trainer.precision_plugin.load_state_dict(self.restore.saved.state["precision"])
 
 
-def _trainer(config: TrainerConfig, training: TrainingConfig, processes: Processes, callbacks: list[Any]) -> lightning.Trainer:
+def lightning_trainer(
+    config: TrainerConfig, training: TrainingConfig, processes: Processes, callbacks: list[Any], *, gpu_index: int | None = None
+) -> lightning.Trainer:
+    """Return Lightning's trainer, told nothing about epochs, logs, checkpoints and progress.
+
+    Args:
+        config: where training runs.
+        training: accumulation.
+        processes: those that train together.
+        callbacks: one of them must end training.
+        gpu_index: which GPU a process that trains alone takes; None: the first.
+    """
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
     elif not processes.is_alone:  # torchrun leaves each process a single thread, however many cores there are
@@ -254,7 +282,7 @@ def _trainer(config: TrainerConfig, training: TrainingConfig, processes: Process
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     gpu = config.accelerator in ("auto", "gpu") and torch.cuda.is_available()
     automatic = "bf16-mixed" if gpu and torch.cuda.is_bf16_supported() else "32-true"
-    together: dict[str, Any] = {"accelerator": config.accelerator, "devices": 1}
+    together: dict[str, Any] = {"accelerator": config.accelerator, "devices": 1 if gpu_index is None else [gpu_index]}
     if not processes.is_alone:
         # Batch statistics are agreed on once a step, by all; DDP would copy the first process's before every forward pass.
         known = inspect.signature(DistributedDataParallel).parameters

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,17 +12,17 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
 from torch.nn.modules.batchnorm import _NormBase
 
-from photic.core.errors import ConfigError, TrainingError
+from photic.core.errors import TrainingError
 from photic.core.seeding import seed_global_generators
 from photic.engine.config import TrainingConfig
 from photic.engine.interruption import Interruption
 from photic.engine.processes import Processes
 from photic.engine.state import Plan, TrainingState
-from photic.metrics.base import Metric
+from photic.engine.steps import Pass, all_finite, build_optimizer, clip, describe, named, reweigh, set_rates
 from photic.optim.ema import WeightAverage
 from photic.optim.optimizers import OptimizerConfig
 from photic.optim.schedules import Schedule, ScheduleConfig
-from photic.tasks.base import Phase, StepResult, Task
+from photic.tasks.base import Task
 
 
 class EngineModule(lightning.LightningModule):
@@ -32,12 +31,13 @@ class EngineModule(lightning.LightningModule):
     Args:
         task: what is trained.
         config: length, accumulation, clipping, averaging.
-        optimizer: how weights change.
-        schedule: how the learning rate changes.
+        optimizer: how weights change; or the optimizer itself, made by :func:`photic.engine.steps.build_optimizer`.
+        schedule: how the learning rate changes; or the schedule itself.
         plan: the course in numbers.
         seed: of everything random inside the network.
         processes: those that train together.
         interruption: what asks to stop; all processes stop where one is asked.
+        state: where training stands; None is the beginning.
     """
 
     def __init__(
@@ -45,46 +45,36 @@ class EngineModule(lightning.LightningModule):
         task: Task,
         *,
         config: TrainingConfig,
-        optimizer: OptimizerConfig,
-        schedule: ScheduleConfig,
+        optimizer: OptimizerConfig | torch.optim.Optimizer,
+        schedule: ScheduleConfig | Schedule,
         plan: Plan,
         seed: int,
         processes: Processes,
         interruption: Interruption,
+        state: TrainingState | None = None,
     ) -> None:
         super().__init__()
         self.task = task
         self.config = config
-        self.optimizer_config = optimizer
+        self._optimizer = optimizer
         self.plan = plan
         self.seed = seed
         self.processes = processes
         self.interruption = interruption
         self.stop_requested = False
         """Whether any process has been asked to stop, as of the last training batch or validation."""
-        self.schedule = schedule.build(plan.steps_per_epoch, plan.num_steps)
+        self.schedule = schedule if isinstance(schedule, Schedule) else schedule.build(plan.steps_per_epoch, plan.num_steps)
         self.average = WeightAverage(task, config.ema_decay) if config.ema_decay is not None else None
-        self.state = TrainingState()
+        self.state = TrainingState() if state is None else state
         self.last_terms: dict[str, float] = {}
         self.preview: Callable[[], np.ndarray] | None = None
         """Makes a picture of the first batch of a validation, where it is wanted and the task can; it holds that batch until then."""
-        self._validation: _Pass | None = None
+        self._validation: Pass | None = None
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Build the optimizer over the task's groups, remembering each group's own rate."""
-        groups = self.task.parameter_groups(self.optimizer_config.lr, self.optimizer_config.weight_decay)
-        if next(self.task.parameters(), None) is None:
-            network = getattr(self.task.graph, "network", self.task.graph)
-            raise ConfigError(
-                f"config.model: {type(network).__name__} has no parameters, so there is nothing to train; it can be evaluated as it is, or "
-                "choose another network (`photic list models`)"
-            )
-        if not any(group["params"] for group in groups):
-            raise ConfigError("config.model: no parameter is trainable; unfreeze something")
-        optimizer = self.optimizer_config.build(groups)
-        for group in optimizer.param_groups:
-            group["base_lr"] = group["lr"]
-        return optimizer
+        """Return the optimizer that was given, or build it over the task's groups, remembering each group's own rate."""
+        given = self._optimizer
+        return given if isinstance(given, torch.optim.Optimizer) else build_optimizer(self.task, given)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Move a batch, with channels last where asked."""
@@ -103,11 +93,11 @@ class EngineModule(lightning.LightningModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Run the task's step; a non-finite loss in any process ends training before it can touch the weights."""
-        self._reweigh()
+        reweigh(self.task, self.schedule, self.state.steps)
         result = self.task.step(batch, "train")
-        values = _named(result)
+        values = named(result)
         num_samples = len(result.target) - batch.get("filled", 0)
-        problem = None if _all_finite(values) else _describe(result, values, batch, self.state.batches, "train")
+        problem = None if all_finite(values) else describe(result, values, batch, self.state.batches, "train")
         if self.processes.is_alone:
             if problem is not None:
                 raise TrainingError(problem)
@@ -136,8 +126,7 @@ class EngineModule(lightning.LightningModule):
         optimizer_closure: Callable[[], Any] | None = None,
     ) -> None:
         """Set the learning rate of this step, take it, update the average."""
-        for group in optimizer.param_groups:
-            group["lr"] = self.schedule.rate(self.state.steps, group["name"], group["base_lr"])
+        set_rates(optimizer, self.schedule, self.state.steps)
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         optimizer.zero_grad()  # Lightning does so after the next forward pass, where memory is at its peak
         self.state.steps += 1
@@ -150,38 +139,27 @@ class EngineModule(lightning.LightningModule):
         self, optimizer: torch.optim.Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
         """Clip by norm; a non-finite gradient ends training before it can touch the weights."""
-        for group in optimizer.param_groups:
-            if group["lr"] == 0:  # frozen: without a gradient the optimizer leaves weights, decay and moments alone
-                for parameter in group["params"]:
-                    parameter.grad = None
-        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        limit = self.config.gradient_clip_norm
-        norm = torch.nn.utils.clip_grad_norm_(parameters, limit if limit is not None else math.inf)
         scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None  # float16 scaling skips such steps itself
-        if not scaled and not torch.isfinite(norm):
-            bad = next(n for n, p in self.task.named_parameters() if p.grad is not None and not torch.isfinite(p.grad).all())
-            raise TrainingError(
-                f"the gradient turned non-finite at batch {self.state.batches} (optimizer step {self.state.steps}), first in '{bad}'. "
-                "The weights before it are kept; lower optimizer.lr or use trainer.precision=32-true, then resume"
-            )
+        where = f"batch {self.state.batches} (optimizer step {self.state.steps})"
+        clip(self.task, optimizer, self.config.gradient_clip_norm, where=where, scaled=scaled)
 
     def on_validation_start(self) -> None:
         """Begin a validation with the weights that would be deployed."""
         if self.average is not None:
             self.average.swap()
-        self._validation = _Pass(self.task.make_metrics())
+        self._validation = Pass(self.task.make_metrics())
         self.preview = None
-        self._reweigh()
+        reweigh(self.task, self.schedule, self.state.steps)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Take a validation batch in; weights that give no number end training before they are saved."""
         assert self._validation is not None
         result = self.task.step(batch, "val")
-        values = _named(result)
+        values = named(result)
         if self.preview is None and self.config.preview_every_validations is not None:
             self.preview = result.preview
-        if not _all_finite(values):
-            raise TrainingError(_describe(result, values, batch, self.state.batches, "val"))
+        if not all_finite(values):
+            raise TrainingError(describe(result, values, batch, self.state.batches, "val"))
         if self.processes.is_alone:
             self._validation.add(values, *result.kept())
             return
@@ -205,73 +183,15 @@ class EngineModule(lightning.LightningModule):
 
     def learning_rate(self) -> float:
         """Return the factor-scaled highest learning rate of the coming step."""
-        return self.optimizer_config.lr * self.schedule.factor(self.state.steps)
+        given = self._optimizer
+        highest = given.defaults["lr"] if isinstance(given, torch.optim.Optimizer) else given.lr
+        return float(highest) * self.schedule.factor(self.state.steps)
 
     def group_rates(self) -> dict[str, float]:
         """Return the rates that the last step was made with, by group, where the schedule has rates of its own for some groups."""
         if type(self.schedule).rate is Schedule.rate:
             return {}
         return {f"lr/{group['name']}": float(group["lr"]) for group in self.trainer.optimizers[0].param_groups}
-
-    def _reweigh(self) -> None:
-        """Give the loss's terms the weights that the schedule has for the present step."""
-        weights = self.schedule.weights(self.state.steps)
-        if weights is not None:
-            self.task.criterion.reweigh(weights)
-
-
-class _Pass:
-    """Sums over one pass of evaluation."""
-
-    def __init__(self, metrics: dict[str, Metric]) -> None:
-        self.metrics = metrics
-        self.sums: dict[str, float] = {}
-        self.samples = 0
-
-    def add(self, values: dict[str, float], prediction: Tensor, target: Tensor) -> None:
-        num_samples = len(target)
-        for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value * num_samples
-        self.samples += num_samples
-        for metric in self.metrics.values():
-            metric.update(prediction, target)
-
-    def values(self) -> dict[str, float]:
-        values = {name: total / max(1, self.samples) for name, total in self.sums.items()}
-        for metric in self.metrics.values():
-            for name, value in metric.compute().items():
-                if name in values:  # a term of the loss may be called like a metric: an SSIM to raise, and the loss made of it
-                    values[f"{name}_loss"] = values.pop(name)
-                values[name] = value
-        return values
-
-
-def _named(result: StepResult) -> dict[str, float]:
-    """Return loss and terms as numbers; one transfer from the device for all of them."""
-    terms = result.terms if len(result.terms) > 1 else {}
-    if not terms:
-        return {"loss": float(result.loss.detach())}
-    values = torch.stack([result.loss.detach().float(), *(value.detach().float() for value in terms.values())]).tolist()
-    return dict(zip(["loss", *terms], values, strict=True))
-
-
-def _all_finite(values: dict[str, float]) -> bool:
-    return all(map(math.isfinite, values.values()))
-
-
-def _describe(result: StepResult, values: dict[str, float], batch: Any, number: int, phase: Phase) -> str:
-    """Say which term of the loss turned non-finite, and where."""
-    parts = {name: float(value.detach()) for name, value in result.terms.items()}
-    name, value = next(((n, v) for n, v in parts.items() if not math.isfinite(v)), ("loss", values["loss"]))
-    rows = batch["index"].tolist() if isinstance(batch.get("index"), Tensor) else []
-    measurement = batch.get("measurement")
-    clean = not isinstance(measurement, Tensor) or bool(torch.isfinite(measurement).all())
-    cause = "" if clean else "; the batch itself holds non-finite values, check the data"
-    stopped = "Training stopped before the weights were touched" if phase == "train" else "That was in validation; training stopped"
-    return (
-        f"loss term '{name}' turned {value} at batch {number} (samples {rows}){cause}. {stopped}; the last good checkpoint is kept. "
-        "Lower optimizer.lr, clip gradients (training.gradient_clip_norm=1.0) or use trainer.precision=32-true, then resume"
-    )
 
 
 def _batch_statistics(task: Task) -> list[Tensor]:

@@ -38,6 +38,10 @@ class Schedule:
     def observe(self, value: float, mode: Literal["max", "min"]) -> None:
         """Take in the monitored value of a validation."""
 
+    def observe_at(self, step: int, value: float, mode: Literal["max", "min"]) -> None:
+        """Take in the monitored value of a validation after ``step`` optimizer steps; what counts steps overrides this."""
+        self.observe(value, mode)
+
     def state_dict(self) -> dict[str, Any]:
         """Return what the schedule remembers."""
         return {}
