@@ -1,1 +1,79 @@
-"""Raw photographs: developed, denoised, and networks trained to do so."""
+"""Raw photographs: developed, denoised and demosaiced by networks; from files and from Python.
+
+>>> from photic.apps.rawnind import create_bayer_denoiser, create_denoiser_trainer, load_model_from_checkpoint
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from photic.core.registry import lazy_attributes
+
+if TYPE_CHECKING:
+    from photic.apps.rawnind.dataset_api import (
+        PairBatches,
+        create_datasets,
+        create_test_dataset,
+        create_training_dataset,
+        create_validation_dataset,
+        prepare_dataset_splits,
+        validate_dataset_format,
+    )
+    from photic.apps.rawnind.dataset_config import DatasetConfig
+    from photic.apps.rawnind.experiment import CleanExperimentManager, create_experiment_manager
+    from photic.apps.rawnind.image_metrics import compute_image_metrics
+    from photic.apps.rawnind.inference import (
+        CleanBayerDenoiser,
+        CleanDenoiser,
+        InferenceConfig,
+        create_bayer_denoiser,
+        create_rgb_denoiser,
+    )
+    from photic.apps.rawnind.loading import load_model_from_checkpoint
+    from photic.apps.rawnind.trainers import CleanDenoiserTrainer, create_denoiser_trainer
+    from photic.apps.rawnind.training_config import TrainingConfig
+
+__all__ = [
+    "CleanBayerDenoiser",
+    "CleanDenoiser",
+    "CleanDenoiserTrainer",
+    "CleanExperimentManager",
+    "DatasetConfig",
+    "InferenceConfig",
+    "PairBatches",
+    "TrainingConfig",
+    "compute_image_metrics",
+    "create_bayer_denoiser",
+    "create_datasets",
+    "create_denoiser_trainer",
+    "create_experiment_manager",
+    "create_rgb_denoiser",
+    "create_test_dataset",
+    "create_training_dataset",
+    "create_validation_dataset",
+    "load_model_from_checkpoint",
+    "prepare_dataset_splits",
+    "validate_dataset_format",
+]
+
+_PLACES = {
+    "dataset_api": (
+        "PairBatches",
+        "create_datasets",
+        "create_test_dataset",
+        "create_training_dataset",
+        "create_validation_dataset",
+        "prepare_dataset_splits",
+        "validate_dataset_format",
+    ),
+    "dataset_config": ("DatasetConfig",),
+    "experiment": ("CleanExperimentManager", "create_experiment_manager"),
+    "image_metrics": ("compute_image_metrics",),
+    "inference": ("CleanBayerDenoiser", "CleanDenoiser", "InferenceConfig", "create_bayer_denoiser", "create_rgb_denoiser"),
+    "loading": ("load_model_from_checkpoint",),
+    "trainers": ("CleanDenoiserTrainer", "create_denoiser_trainer"),
+    "training_config": ("TrainingConfig",),
+}
+
+# Imported on use: the command line lists this application without importing torch.
+__getattr__ = lazy_attributes(__name__, {name: f"{__name__}.{module}" for module, names in _PLACES.items() for name in names})
