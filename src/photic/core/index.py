@@ -179,6 +179,7 @@ class _Class:
         return any((one.module, one.node.name) == ("photic.core.schema", "Config") for one in self.lineage())
 
 
+@cache
 def _find_class(file: Path, module: str, name: str) -> _Class | None:
     """Return the class that a module defines or imports under a name."""
     for node in _parse(file).body:
@@ -192,6 +193,7 @@ def _find_class(file: Path, module: str, name: str) -> _Class | None:
     return None
 
 
+@cache
 def _class_fields(found: _Class | None) -> dict[str, FieldInfo]:
     if found is None:
         return {}

@@ -163,11 +163,14 @@ def model_source(model: Path | str) -> Path:
 
 def requirement(module: str) -> str | None:
     """Return name and version of the installed package whose plug-in a module belongs to, such as ``my-lab 1.2``; None for Photic's own."""
-    for entry in entry_points(group=GROUP):
-        package = _load(entry).package
-        if entry.dist is not None and entry.dist.name != OWN and (module == package or module.startswith(package + ".")):
-            return f"{entry.dist.name} {entry.dist.version}"
-    return None
+    return next((text for package, text in _brought().items() if module == package or module.startswith(package + ".")), None)
+
+
+@cache
+def _brought() -> dict[str, str]:
+    """Return name and version of the installed package behind each plug-in's package, Photic's own left out."""
+    found = [(_load(entry).package, entry.dist) for entry in entry_points(group=GROUP)]
+    return {package: f"{dist.name} {dist.version}" for package, dist in found if dist is not None and dist.name != OWN}
 
 
 def explained(error: UnknownNameError, where: Path, requires: Any) -> UnknownNameError:

@@ -17,6 +17,7 @@ import matplotlib
 import numpy as np
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
@@ -235,8 +236,8 @@ def _numbers(values: Any) -> np.ndarray:
 def _svg(figure: Figure, description: str) -> Markup:
     settings: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": description}
     content = io.StringIO()
-    with matplotlib.rc_context(settings):
-        figure.savefig(content, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    with matplotlib.rc_context(settings):  # the canvas itself: `savefig` draws twice, once only to lay the chart out
+        FigureCanvasSVG(figure).print_svg(content, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = content.getvalue()
     text = text[text.index("<svg") :]
     for stand_in, wanted in _STAND_INS.items():
