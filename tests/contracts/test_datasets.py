@@ -1,4 +1,4 @@
-"""What every registered dataset keeps to once it is prepared: pictures with labels, ptychographic scans, dark and true pictures."""
+"""What every registered dataset keeps to once it is prepared: pictures with labels, scans, dark and true pictures, raw pictures."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ from photic.apps.lowlight.datasets import LowLightDataConfig
 from photic.apps.ptycho.datasets import GroupedScanConfig
 from photic.apps.ptycho.raw import save_raw_npz
 from photic.apps.ptycho.simulate import generated_scan
+from photic.apps.rawnind.index import Crop, PairEntry, PairIndex, write_index
+from photic.apps.rawnind.pair_datasets import RawPairsConfig
+from photic.apps.rawnind.synthetic_data import SyntheticRawConfig
+from photic.apps.rawnind.tiles import write_tile
 from photic.core.errors import ConfigError
 from photic.core.registry import datasets
 from photic.core.schema import field_types
@@ -23,6 +27,7 @@ from photic.data.base import PHASES, DataConfig, PreparedData
 from photic.data.loader import evaluation_batches
 
 NUM, HEIGHT, WIDTH = 120, 32, 64
+NUM_RAW = 24
 SIZE_PX = 16
 
 
@@ -96,6 +101,36 @@ def pairs(root: Path) -> dict[str, Any]:
     return {}
 
 
+def prepared_raws(root: Path) -> dict[str, Any]:
+    """Write an index with a tile per pair of raw pictures, two pairs per scene."""
+    entries = []
+    for row in range(NUM_RAW):
+        rng, crop = np.random.default_rng(row), Crop((0, 0), 1.0, f"{row}_gt.npy", f"{row}_rgb.npy", f"{row}_noisy.npy", f"{row}_mask.npy")
+        for path, shape in ((crop.gt_path, (4, 24, 32)), (crop.gt_rgb_path, (3, 48, 64)), (crop.noisy_path, (4, 24, 32))):
+            write_tile(root / path, rng.uniform(0, 1, shape).astype(np.float32))
+        write_tile(root / crop.mask_path, np.ones((24, 32), bool))
+        common = {"shift": (0, 0), "loss": 0.0, "mask_path": "", "mask_mean": 1.0, "is_bayer": True, "rgb_xyz_matrix": None}
+        gains = {"overexposure": 1.0, "raw_gain": 2.0, "rgb_gain": 2.0, "iso": 800.0, "size": (24, 32), "crops": (crop,)}
+        entries.append(PairEntry(name=f"{row}", image_set=f"{row // 2}", gt_path="", noisy_path=f"{row}", **common, **gains))
+    write_index(root / "index.yaml", PairIndex(".", {}, tuple(entries), (), root))
+    return {}
+
+
+def photographs(root: Path) -> dict[str, Any]:
+    """Write clean photographs, each of another scene."""
+    for row in range(NUM_RAW):
+        write_picture(root / f"{'abcdefghijklmnopqrstuvwxyz'[row]}.png", row)
+    return {}
+
+
+def noisy_photographs(root: Path) -> dict[str, Any]:
+    """Write noisy and clean photographs, two pairs per scene."""
+    for row in range(NUM_RAW):
+        for seed, word in enumerate(("real", "mean")):
+            write_picture(root / f"Camera_4_100_{800 * (1 + row % 2)}_thing{row // 2}_{row}_{word}.png", 2 * row + seed)
+    return {}
+
+
 # How to lay out a small set for each dataset that reads files: writes into a folder and returns the fields it needs.
 # A new dataset that reads files adds its own.
 FILES: dict[str, Callable[[Path], dict[str, Any]]] = {
@@ -105,6 +140,9 @@ FILES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "voc": annotations,
     "ptycho_scan": scans,
     "lowlight_pairs": pairs,
+    "rawnind_pairs": prepared_raws,
+    "raw_rgb_pairs": noisy_photographs,
+    "raw_synthetic": photographs,
 }
 SMALL = {
     "num_samples": NUM, "height": HEIGHT, "width": WIDTH, "size_px": SIZE_PX, "probe_diameter_px": 7.0, "step_px": 2.0,
@@ -113,7 +151,13 @@ SMALL = {
 NAMES = datasets.names()
 SCANS = [name for name in NAMES if issubclass(datasets.config_class(name), GroupedScanConfig)]
 PAIRS = [name for name in NAMES if issubclass(datasets.config_class(name), LowLightDataConfig)]
-PICTURES = [name for name in NAMES if name not in (*SCANS, *PAIRS)]
+RAWS = [name for name in NAMES if issubclass(datasets.config_class(name), SyntheticRawConfig | RawPairsConfig)]
+SMALL_RAWS = {
+    "crop_px": 16, "eval_crop_px": 32, "size_px": 32, "num_samples": NUM_RAW, "crops_per_picture": 1, "val_fraction": 0.2,
+    "test_fraction": 0.2,
+}  # fmt: skip
+PICTURES = [name for name in NAMES if name not in (*SCANS, *PAIRS, *RAWS)]
+every_set_of_raws = pytest.mark.parametrize("fields", RAWS, indirect=True, scope="module")
 every_set_of_pairs = pytest.mark.parametrize("fields", PAIRS, indirect=True, scope="module")
 every_scan = pytest.mark.parametrize("fields", SCANS, indirect=True, scope="module")
 every_set_of_pictures = pytest.mark.parametrize("fields", PICTURES, indirect=True, scope="module")
@@ -124,7 +168,7 @@ def fields(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """Name and fields of a small set."""
     name = request.param
     known = field_types(datasets.config_class(name))
-    chosen: dict[str, Any] = {key: value for key, value in SMALL.items() if key in known}
+    chosen: dict[str, Any] = {key: value for key, value in (SMALL_RAWS if name in RAWS else SMALL).items() if key in known}
     if {"root", "path"} & set(known):
         assert name in FILES, f"{name} reads files: add a function to FILES that lays out a small set"
         root = tmp_path_factory.mktemp(name)
@@ -162,7 +206,7 @@ def test_preparing_twice_gives_the_same(fields: dict[str, Any], data: PreparedDa
 
 def test_another_seed_splits_otherwise(fields: dict[str, Any], data: PreparedData) -> None:
     other = configured(fields).prepare(1)
-    if fields["name"] in PAIRS:  # runs of several seeds are measured on the same pictures; a seed of its own draws the split
+    if fields["name"] in (*PAIRS, *RAWS):  # runs of several seeds are measured on the same pictures; a seed of its own draws the split
         assert (other.names, other.fingerprint) == (data.names, data.fingerprint)
         other = configured(fields, split_seed=1).prepare(0)
     assert other.names != data.names
@@ -170,15 +214,21 @@ def test_another_seed_splits_otherwise(fields: dict[str, Any], data: PreparedDat
         assert other.fingerprint == data.fingerprint
 
 
-def test_the_splits_are_disjoint_complete_and_none_is_empty(data: PreparedData) -> None:
+def test_the_splits_are_disjoint_complete_and_none_is_empty(fields: dict[str, Any], data: PreparedData) -> None:
     names = all_names(data)
-    assert len(names) == len(set(names)) == NUM
+    if fields["name"] in RAWS:  # a picture comes at several ISO values, named after an @, and in several crops
+        parts = [{name.partition("@")[0] for name in data.names[phase]} for phase in PHASES]
+        assert sum(map(len, parts)) == len(set().union(*parts)) == NUM_RAW
+        assert len(data.splits["train"]) % len(data.names["train"]) == 0
+    else:
+        assert len(names) == len(set(names)) == NUM
     assert set(data.splits) == set(data.names) == set(PHASES)
     for phase in PHASES:
-        assert len(data.splits[phase]) == len(data.names[phase]) > 0
+        assert len(data.splits[phase]) >= len(data.names[phase]) > 0
+        assert len(data.splits[phase]) == len(data.names[phase]) or (phase == "train" and fields["name"] in RAWS)
 
 
-def test_samples_have_what_every_loop_needs(data: PreparedData) -> None:
+def test_samples_have_what_every_loop_needs(fields: dict[str, Any], data: PreparedData) -> None:
     for phase in PHASES:
         for position in range(len(data.splits[phase])):
             sample = data.splits[phase].sample(position, 0)
@@ -186,7 +236,7 @@ def test_samples_have_what_every_loop_needs(data: PreparedData) -> None:
             assert isinstance(sample["index"], int)
             assert sample["measurement"].dtype == torch.float32
             assert torch.isfinite(sample["measurement"]).all()
-            assert sample["measurement"].min() >= 0
+            assert sample["measurement"].min() >= (-1 if fields["name"] in RAWS else 0)  # noise goes below black
 
 
 @every_set_of_pictures
@@ -348,6 +398,45 @@ def test_a_saved_split_of_pairs_can_be_used_again(fields: dict[str, Any], data: 
     file = tmp_path / "split.json"
     file.write_text(json.dumps({phase: data.names[phase] for phase in PHASES}))
     assert configured(fields, split_file=str(file), split_seed=7).prepare(0).names == data.names
+
+
+@every_set_of_raws
+def test_raw_pictures_are_what_the_task_takes(fields: dict[str, Any], data: PreparedData) -> None:
+    assert {"measurement", "iso"} <= set(data.extras)
+    kinds = ("mosaic", "rgb") if "measurement" in field_types(datasets.config_class(fields["name"])) else ("rgb",)
+    for kind in kinds:
+        given = configured(fields, **({"measurement": kind} if len(kinds) > 1 else {})).prepare(0)
+        assert given.extras["measurement"] == kind
+        for phase in PHASES:
+            for position in range(min(3, len(given.splits[phase]))):
+                check_raw_sample(given.splits[phase].sample(position, 1), kind, 16 if phase == "train" else None)
+
+
+def check_raw_sample(sample: dict[str, Any], measurement: str, side: int | None) -> None:
+    height, width = sample["target"].shape[1:]
+    assert side in (None, height) and side in (None, width) and height % 2 == width % 2 == 0
+    assert sample["target"].shape == sample["planes"].shape == (3, height, width)
+    assert sample["measurement"].shape == ((1 if measurement == "mosaic" else 3), height, width)
+    assert sample["mask"].shape == (1, height, width) and set(sample["mask"].unique().tolist()) <= {0.0, 1.0}
+    assert (sample["planes"].sum(0) == (1 if measurement == "mosaic" else 3)).all()
+    assert sample["noise"].shape == (2,) and (sample["noise"] >= 0).all()
+    assert sample["balance"].shape == (3,) and float(sample["balance"][1]) == pytest.approx(1)
+    assert sample["xyz_to_camera"].shape == (3, 3) and torch.linalg.matrix_rank(sample["xyz_to_camera"]) == 3
+    assert sample["iso"].shape == () and isinstance(sample["name"], str)
+    assert all(value.dtype == torch.float32 for value in sample.values() if isinstance(value, torch.Tensor))
+
+
+@every_set_of_raws
+def test_raw_pictures_are_varied_in_training_alone_and_by_the_draw_alone(fields: dict[str, Any], data: PreparedData) -> None:
+    again = configured(fields).prepare(0)
+    for phase in PHASES:
+        drawn = [data.splits[phase].sample(1, draw) for draw in range(5)]
+        repeated = [again.splits[phase].sample(1, draw) for draw in reversed(range(5))]
+        for first, second in zip(drawn, reversed(repeated), strict=True):
+            assert torch.equal(first["measurement"], second["measurement"]) and torch.equal(first["target"], second["target"])
+        assert (len({sample["measurement"].numpy().tobytes() for sample in drawn}) > 1) == (phase == "train")
+    with pytest.raises(ConfigError, match="augmented"):
+        evaluation_batches(data.splits["train"], 1)
 
 
 def test_loader_settings_come_back(fields: dict[str, Any]) -> None:
