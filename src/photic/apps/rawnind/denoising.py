@@ -196,6 +196,8 @@ def layout_of(network: RawDenoiser, pattern: Pattern | None, tile_px: int | None
     for kind, enough in _NOTICED_PX:
         if isinstance(network, kind):
             margin = min(margin, enough)
+    if pattern is not None and network.measurement == "rgb":  # the mosaic is demosaiced tile by tile, too
+        margin += NORMALISED_REACH_PX
     overlap = -(-max(2 * margin + _BLEND_PX, overlap_px or 0) // align) * align
     if tile_px is None:
         return Layout(-(-max(TILE_PX, 2 * overlap) // align) * align, overlap, margin, align)
@@ -313,7 +315,7 @@ class _Worker:
         self.half = autocast_type(precision, self.device)
         self.network, self.picture, self.strength = network, picture, strength
         self.demosaic = RawIdentity("rgb" if picture.pattern is None else "mosaic")
-        self.lead = lead_of(picture.pattern)
+        self.lead = lead_of(picture.pattern) if network.measurement == "mosaic" else (0, 0)
         self.size = (picture.size[0] + self.lead[0], picture.size[1] + self.lead[1])
         told = max(1.0, strength) ** 2
         self.noise = torch.tensor([[told * noise[0], told * noise[1]]], dtype=torch.float32, device=self.device)
