@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from photic.apps.rawnind.check_pairs import main as check
 from photic.apps.rawnind.index import read_index
 from photic.apps.rawnind.pair_preparation import TileSettings, safe_name
 from photic.apps.rawnind.preparation import prepare
@@ -266,3 +268,34 @@ def test_names_stay_below_the_folder():
     assert safe_name("../../etc/x") == "_/_/etc/x"
     assert safe_name("Bayer_a_ISO50_sha1=ab") == "Bayer_a_ISO50_sha1=ab"
     assert safe_name('a\\b:c"') == "a_b_c_"
+
+
+# --- check ----------------------------------------------------------------------------------------
+
+
+def test_a_prepared_folder_is_checked_and_damage_found(prepared, tmp_path, capsys):
+    assert check(["--quiet", str(prepared.path.parent), "--json", str(tmp_path / "c.json")]) == 0
+    text = capsys.readouterr().out
+    assert "1 pair of 1 scene, 4 tiles" in text
+    assert "no problems" in text
+    assert json.loads((tmp_path / "c.json").read_text())["pairs"][0]["shift"] == [-1, 2]
+    with pytest.raises(ConfigError, match="is there already"):
+        check(["--quiet", str(prepared.path.parent), "--json", str(tmp_path / "c.json")])
+    output = tmp_path / "pairs"
+    shutil.copytree(prepared.path.parent, output)
+    crops = prepared.index.pairs[0].crops
+    (output / crops[0].noisy_path).unlink()
+    write_tile(output / crops[1].mask_path, np.zeros((48, 48), bool))
+    write_tile(output / crops[2].gt_rgb_path, np.zeros((3, 48, 48), np.float32))
+    assert check(["--quiet", str(output)]) == 1
+    text = capsys.readouterr().out
+    assert "tile (2)" in text and "mask (1)" in text and "3 problems" in text
+
+
+def test_raw_files_are_checked_before_they_are_prepared(folder, tmp_path, capsys):
+    for name in ("clean.dng", "noisy.dng", "torn.dng"):
+        shutil.copy(folder / name, tmp_path)
+    assert check(["--quiet", str(tmp_path)]) == 1
+    text = " ".join(capsys.readouterr().out.split())
+    assert "3 raw files, 1 pair of 1 scene to be prepared" in text
+    assert "unreadable (1)" in text and "torn.dng" in text

@@ -9,6 +9,10 @@ plugin = Plugin(
     package="photic.apps.rawnind",
     summary="Raw photographs to clean pictures: developed, denoised and demosaiced by networks; DNG, EXR, TIFF, PNG, JPEG out",
     data_commands={
+        "check": Command(
+            summary="Say what a prepared folder or a folder of raw files holds: scenes, pairs, exposures, what cannot be used and why",
+            target="photic.apps.rawnind.check_pairs:main",
+        ),
         "prepare": Command(
             summary="Raw pictures of the same scenes to aligned, masked pairs of tiles with an index; goes on where it was interrupted",
             target="photic.apps.rawnind.prepare:main",

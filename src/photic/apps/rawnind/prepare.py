@@ -45,13 +45,13 @@ def summary(done: Prepared, seconds: float) -> str:
     lines += [f"note: {note}" for note in done.found.notes]
     before = f" ({done.reused} were judged before)" if done.reused else ""
     lines.append(
-        f"{_count(len(index.pairs), 'pair')} of {_count(scenes, 'scene')}, {_count(num_tiles, 'tile')}, in {seconds:.1f} s{before}"
+        f"{counted(len(index.pairs), 'pair')} of {counted(scenes, 'scene')}, {counted(num_tiles, 'tile')}, in {seconds:.1f} s{before}"
     )
     for entry in index.pairs[:_MOST_SHOWN]:
         rest = "unknown" if entry.subpixel_residual is None else "({:+.2f}, {:+.2f})".format(*entry.subpixel_residual)
         lines.append(
             f"  {entry.name}: shift ({entry.shift[0]:+d}, {entry.shift[1]:+d}) packed px, {rest} left; gain {entry.raw_gain:.3f}; "
-            f"green PSNR {entry.psnr or 0:.1f} dB; {entry.mask_mean:.0%} counts; {_count(len(entry.crops), 'tile')}"
+            f"green PSNR {entry.psnr or 0:.1f} dB; {entry.mask_mean:.0%} counts; {counted(len(entry.crops), 'tile')}"
         )
     if len(index.pairs) > _MOST_SHOWN:
         lines.append(f"  ... and {len(index.pairs) - _MOST_SHOWN} more")
@@ -67,7 +67,12 @@ def summary(done: Prepared, seconds: float) -> str:
     return "\n".join(lines)
 
 
-def _count(number: int, what: str) -> str:
+def counted(number: int, what: str) -> str:
+    """Return a number of things in words.
+
+    >>> counted(1, "pair"), counted(1200, "pair")
+    ('1 pair', '1,200 pairs')
+    """
     return f"{number:,} {what}{'s' * (number != 1)}"
 
 
