@@ -152,6 +152,7 @@ def denoised_bands(
         strength: 0 demosaics alone, 1 is the network's picture, above it smooths more, at most 2.
         tile_px: side of the tiles; None is 1536, or more where the network looks far. A smaller picture is taken whole.
         overlap_px: pixels that neighbouring tiles share, at least; they share as many as it takes for seams not to show in any case.
+            Beyond that, more of what is near a tile's edge is left out, as far as the network looks.
         precision: of the network's convolutions; ``auto`` is fp16 on a GPU, fp32 elsewhere. A tile that comes out not finite in half
             precision is made again in fp32.
         advance: called with the number of pixels done, each time some are.
@@ -199,6 +200,7 @@ def layout_of(network: RawDenoiser, pattern: Pattern | None, tile_px: int | None
     if pattern is not None and network.measurement == "rgb":  # the mosaic is demosaiced tile by tile, too
         margin += NORMALISED_REACH_PX
     overlap = -(-max(2 * margin + _BLEND_PX, overlap_px or 0) // align) * align
+    margin = min(max(margin, (overlap - _BLEND_PX) // 2), network.margin_px) if overlap_px else margin
     if tile_px is None:
         return Layout(-(-max(TILE_PX, 2 * overlap) // align) * align, overlap, margin, align)
     if tile_px < overlap + align:
