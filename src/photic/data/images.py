@@ -5,7 +5,8 @@ from __future__ import annotations
 import glob
 import struct
 import zlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from photic.core.files import atomic_path
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 """Endings that count as pictures when a folder or a pattern is searched."""
+_BESIDE = ("", ".csv", ".tsv", ".json", ".xml", ".yaml", ".yml", ".txt", ".md")
+"""Endings of labels and words, which lie beside pictures without a remark."""
 
 _ORIENTATION_TAG = 0x0112
 _TURNS = {
@@ -130,8 +133,35 @@ def list_images(source: Path | str) -> list[Path]:
     return sorted(set(found))
 
 
+def passed_over(folder: Path, known: Collection[str] = SUFFIXES) -> tuple[str, ...]:
+    """Return a remark about files in a folder (and the folders in it) that are of no kind that is read; nothing if there are none.
+
+    Labels and texts, and what is hidden, are not spoken of.
+
+    Args:
+        folder: where pictures were looked for.
+        known: endings of what is read.
+    """
+    others = sorted(
+        file
+        for file in folder.rglob("*")
+        if file.suffix.lower() not in (*known, *_BESIDE) and not _is_hidden(file.relative_to(folder)) and file.is_file()
+    )
+    if not others:
+        return ()
+    kinds = ", ".join(f"{count:,} {suffix}" for suffix, count in Counter(file.suffix.lower() for file in others).most_common())
+    return (
+        f"{folder}: files of other kinds were passed over: {kinds} (for example {others[0].relative_to(folder)}); "
+        f"read are {', '.join(known)}. Convert what is meant to be among the pictures",
+    )
+
+
 def _is_picture(name: Path) -> bool:
-    return name.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in name.parts)
+    return name.suffix.lower() in SUFFIXES and not _is_hidden(name)
+
+
+def _is_hidden(name: Path) -> bool:
+    return any(part.startswith(".") for part in name.parts)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from photic.core.errors import DataError
-from photic.data.images import image_size, list_images, read_image, resize_picture, to_measurement
+from photic.data.images import image_size, list_images, passed_over, read_image, resize_picture, to_measurement
 
 STRIPS = Path(__file__).resolve().parents[3].parent / "shared/data/defects/severstal"
 
@@ -143,6 +143,19 @@ def test_pictures_are_listed_from_folders_patterns_and_single_files(tmp_path: Pa
     assert list_images(str(tmp_path / "*.png")) == [tmp_path / "b.png", tmp_path / "odd[1].png"]
     assert list_images(str(tmp_path / "**" / "*.tiff")) == [tmp_path / "deep/er/c.tiff"]
     assert list_images(tmp_path / "odd[1].png") == [tmp_path / "odd[1].png"]
+
+
+def test_files_of_other_kinds_are_remarked_on_but_not_labels_texts_and_hidden_ones(tmp_path: Path) -> None:
+    for name in ("a.png", "labels.csv", "README", ".cache/x.gif", "notes.md"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    assert passed_over(tmp_path) == ()
+    for name in ("deep/b.gif", "c.gif", "d.NEF"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    (remark,) = passed_over(tmp_path)
+    assert remark.startswith(f"{tmp_path}: files of other kinds were passed over: 2 .gif, 1 .nef (for example c.gif); read are .jpg, ")
+    assert "1 .nef (" in passed_over(tmp_path, (".png", ".gif"))[0]
 
 
 def test_empty_and_missing_sources_are_refused_by_name(tmp_path: Path) -> None:

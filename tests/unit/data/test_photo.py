@@ -13,7 +13,9 @@ import torch
 from PIL import Image
 
 from photic.core.errors import ConfigError, DataError, StorageError
+from photic.data.photo.depth import overview_of
 from photic.data.photo.files import Canvas, Photo, as_kind, from_float, photo_size, read_photo, tile, write_photo
+from photic.functional.overview import overview
 
 from .photographs import HEIGHT, KINDS, WIDTH, exif_block, pixels_of, srgb
 
@@ -177,6 +179,14 @@ def test_a_canvas_clips_rounds_and_refuses() -> None:
     with pytest.raises(DataError, match="expected uint8, uint16 or float32"):
         Canvas((2, 2), np.int32)
     assert from_float(torch.full((3, 1, 1), 0.5), np.uint16).ravel().tolist() == [32768] * 3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size", [(64, 64), (400, 600), (65, 63), (3, 5), (1, 1), (130, 1000)])
+def test_the_overview_needs_no_floats_of_the_whole_picture(size: tuple[int, int], kind: Any) -> None:
+    pixels = pixels_of(kind, 0, *size, 3)
+    expected = overview(torch.from_numpy(as_kind(pixels, np.float32)).permute(2, 0, 1))
+    torch.testing.assert_close(overview_of(pixels), expected, atol=1e-6, rtol=0)
 
 
 def test_a_photo_checks_itself() -> None:

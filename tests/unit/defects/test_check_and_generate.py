@@ -143,6 +143,14 @@ def test_all_problems_are_listed_not_only_the_first(labelled, files, capsys):
     assert text.rstrip().endswith("7 problems")
 
 
+def test_files_of_other_kinds_are_not_passed_over_in_silence(labelled, tmp_path, capsys):
+    (labelled / "train_images" / "more.gif").write_bytes(b"")
+    status, text = run_check(labelled, "classes=[defect_1, defect_2]", "--json", tmp_path / "out.json", capsys=capsys)
+    assert status == 0
+    assert "files of other kinds were passed over: 1 .gif (for example train_images/more.gif)" in text
+    assert any("more.gif" in note for note in json.loads((tmp_path / "out.json").read_text())["notes"])
+
+
 def test_the_findings_are_written_for_machines(labelled, tmp_path, capsys):
     status, _ = run_check(labelled, "classes=[defect_1, defect_2]", "--json", tmp_path / "out.json", capsys=capsys)
     found = json.loads((tmp_path / "out.json").read_text())

@@ -120,13 +120,23 @@ def test_every_kind_of_trouble_is_named(tmp_path: Path, capsys: pytest.CaptureFi
     assert all(len(texts) == 1 for texts in found.values())
     assert found["unpaired"] == ["low/0.png: no true picture of that name in high/"]
     assert "1.png: damaged or truncated" in found["unreadable"][0]
-    assert "2.png is 128 x 96 pixels, 2.png is 128 x 90" in found["different sizes"][0]
+    assert f"{low / '2.png'} is 128 x 96 pixels, {high / '2.png'} is 128 x 90; a pair" in found["different sizes"][0]
     assert "pair '3': the dark picture has to be moved by (+4.9, -2.0) pixels" in found["misaligned"][0]
     assert "nothing in it is brighter than 1.0 of 255" in found["all black"][0]
     assert "pair '5'" in found["not one scene"][0]
     assert "the two may be exchanged" in found["not darker"][0]
     assert "8.png: the same file as" in found["duplicate"][0]
     assert "misaligned (1)" in shown and "8 problems" in shown
+
+
+def test_files_of_other_kinds_are_not_passed_over_in_silence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = folder_of(tmp_path)
+    for name in ("low/x.gif", "high/x.GIF", "low/deep/a.cr2", "low/.hidden.gif", "low/notes.txt", "README"):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_bytes(b"")
+    assert check.main([str(root), "--quiet"]) == 0
+    said = f"note: {root}: files of other kinds were passed over: 2 .gif, 1 .cr2 (for example high/x.GIF)"
+    assert said in capsys.readouterr().out
 
 
 def test_nan_in_a_float_tiff_is_named(tmp_path: Path) -> None:

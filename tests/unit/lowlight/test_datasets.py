@@ -216,7 +216,7 @@ def test_faulty_files_are_refused_or_left_out_and_counted(tmp_path: Path) -> Non
     assert "3 problems with the pictures" in message
     assert "low/03.png: no true picture of that name in high/" in message
     assert "04.png" in message and "damaged or truncated" in message
-    assert "pair '05': 05.png is 56 x 40 pixels, 05.png is 50 x 40; a pair needs one size" in message
+    assert f"pair '05': {tmp_path / 'low/05.png'} is 56 x 40 pixels, {tmp_path / 'high/05.png'} is 50 x 40; a pair needs one" in message
     data = prepared(tmp_path, faulty="skip")
     assert sum(map(len, data.names.values())) == 9
     assert "3 faulty files or pairs were left out" in data.notes

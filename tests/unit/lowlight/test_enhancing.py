@@ -18,12 +18,10 @@ from photic.apps.lowlight.enhancing import (
     graph_of,
     load_enhancer,
     num_tiles,
-    overview_of,
     tile_layout,
 )
 from photic.core.errors import CheckpointError, ConfigError, DataError, UnknownNameError
 from photic.data.photo.files import Photo, read_photo, write_photo
-from photic.functional.overview import overview
 from photic.models.zero_dce import ZeroDCE
 from photic.tasks.enhancement import EnhancementGraph
 
@@ -136,13 +134,6 @@ def test_progress_counts_every_pixel_once(enhancer):
         done.clear()
         enhance_pixels(graph_of(enhancer), pixels, tile_px=tile_px, strength=strength, advance=done.append)
         assert sum(done) == 300 * 280
-
-
-@pytest.mark.parametrize("size", [(64, 64), (400, 600), (65, 63), (3, 5), (1, 1), (130, 1000)])
-def test_the_overview_needs_no_floats_of_the_whole_picture(size):
-    pixels = np.random.default_rng(0).integers(0, 65536, (*size, 3)).astype(np.uint16)
-    expected = overview(torch.from_numpy(as_floats(pixels).astype(np.float32)).permute(2, 0, 1)[None])
-    torch.testing.assert_close(overview_of(pixels), expected, atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (7, 3)])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from photic.apps.lowlight.pairing import key_of, read_pairs, table_fingerprint
-from photic.apps.lowlight.scenes import join_scenes, read_split, scene_numbers, split_by_scene
+from photic.apps.lowlight.scenes import join_scenes, scene_numbers, split_by_scene
 from photic.apps.lowlight.synthetic import draw_pair
 from photic.core.errors import DataError
 from photic.data.images import write_image
@@ -234,24 +234,6 @@ def test_too_few_scenes_are_refused(tmp_path: Path) -> None:
     lay_out(tmp_path, "low/1.png", "high/1.png")
     with pytest.raises(DataError, match="1 scene cannot be split into train, val without a scene on two sides"):
         split_by_scene(read_pairs(tmp_path), 0.2)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("{", "not JSON"),
-        ('{"train": ["a"]}', "expected lists of names under train, val"),
-        ('{"train": ["a"], "val": ["z"]}', r"'z' \(val\) is not in the data \(1 such names\)"),
-        ('{"train": ["a"], "val": ["a"]}', "'a' is in train and again in val"),
-        ('{"train": ["a"], "val": []}', "the val split is empty"),
-    ],
-)
-def test_saved_splits_that_do_not_fit_are_refused(tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / "split.json").write_text(text)
-    with pytest.raises(DataError, match=message):
-        read_split(tmp_path / "split.json", ["a", "b"])
-    with pytest.raises(DataError, match="no such file"):
-        read_split(tmp_path / "none.json", ["a"])
 
 
 def test_the_fingerprint_changes_with_the_data_alone(tmp_path: Path) -> None:

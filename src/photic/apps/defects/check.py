@@ -23,9 +23,10 @@ from photic.apps.defects.layouts.table import LabelTable, Problem
 from photic.core.errors import ConfigError, DataError
 from photic.core.files import write_json
 from photic.core.registry import datasets
-from photic.data.images import read_image
+from photic.data.images import passed_over, read_image
 from photic.data.near_duplicates import group_signatures, read_signature
 from photic.data.split import check_label_table
+from photic.workflows.problems import show_problems
 
 _EXAMPLES = """examples:
   photic data check defects severstal/                                     # finds out how the folder is laid out
@@ -48,6 +49,8 @@ class DataReport:
     """Rows of near-duplicates, two and more together."""
     num_bytes: int
     """Of the picture files."""
+    remarks: tuple[str, ...] = ()
+    """About files that are of no kind that is read."""
 
     def shapes(self) -> dict[str, int]:
         """Return number of pictures by height x width, most frequent first."""
@@ -83,7 +86,7 @@ class DataReport:
 
     def notes(self) -> list[str]:
         """Return what a user should know and need not change."""
-        notes = list(self.table.notes)
+        notes = [*self.table.notes, *self.remarks]
         split = [group for group in self.groups if len({tuple(self.table.labels[row]) for row in group}) > 1]
         if split:
             examples = ", ".join(self.table.names[row] for row in split[0])
@@ -133,7 +136,7 @@ def check(config: PictureFolderConfig, progress: Progress = lambda count, _: ran
     whole = [(int(row), found) for row, found in zip(readable, signatures, strict=True) if found is not None]
     groups = _groups([row for row, _ in whole], group_signatures(np.stack([found for _, found in whole]))) if whole else ()
     num_bytes = sum(table.path(int(row)).stat().st_size for row in readable)
-    return DataReport(config.registry_name or "", table, tuple(problems), groups, num_bytes)
+    return DataReport(config.registry_name or "", table, tuple(problems), groups, num_bytes, passed_over(table.root))
 
 
 def main(arguments: list[str]) -> int:
@@ -203,15 +206,7 @@ def show(report: DataReport, console: Console) -> None:
     for note in report.notes():
         console.print(Text.assemble(("note: ", "yellow"), note), soft_wrap=True)
     console.print()
-    if not report.problems:
-        console.print(Text("no problems", style="bold green"))
-        return
-    for kind, count in Counter(problem.kind for problem in report.problems).most_common():
-        console.print(Text(f"{kind} ({count})", style="bold red"))
-        for problem in report.problems:
-            if problem.kind == kind:
-                console.print(Text(f"  {problem.message}"), soft_wrap=True)
-    console.print(Text(f"{len(report.problems)} problems", style="bold red"))
+    show_problems(report.problems, console)
 
 
 def _class_table(report: DataReport) -> Table:

@@ -26,6 +26,7 @@ from photic.data.augment.base import AugmentationConfig
 from photic.data.base import PHASES, DataConfig, PreparedData
 from photic.data.near_duplicates import near_duplicate_groups
 from photic.data.split import StratifiedSplitter, check_label_table, parse_strategy
+from photic.data.split_file import read_split
 
 Indices = dict[str, NDArray[np.int64]]
 LAYOUTS = {"severstal": kaggle, "voc": voc, "label_csv": label_csv, "class_folders": class_folders}
@@ -106,7 +107,7 @@ class DefectDataConfig(DataConfig):
         self, table: LabelTable, labels: NDArray[np.bool_], seed: int, groups: NDArray[np.int64] | None
     ) -> tuple[Indices, tuple[str, ...]]:
         if self.split_file is not None:
-            return _read_split(self.split_file, table)
+            return read_split(self.split_file, table.names)
         notes: list[str] = []
         if groups is not None:
             sizes = np.bincount(groups)
@@ -343,34 +344,6 @@ def _check_split(table: LabelTable, indices: Indices) -> None:
                 f"the {phase} split has one kind of picture only: each class is in all or none of its {len(rows)} pictures, so nothing can"
                 " be measured on it. Give it a larger share (data.split_strategy=stratified_A_B_C) or add pictures"
             )
-
-
-def _read_split(path: Path, table: LabelTable) -> tuple[Indices, tuple[str, ...]]:
-    """Read a saved split: phase to list of names."""
-    where = f"data.split_file={path}"
-    if not path.is_file():
-        raise DataError(f"{where}: no such file; expected the split.json of a run")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{where}: not JSON that can be read ({error}); expected the split.json of a run") from error
-    if not isinstance(content, dict) or set(content) != set(PHASES) or not all(isinstance(names, list) for names in content.values()):
-        raise DataError(f"{where}: expected lists of names under {', '.join(PHASES)}, as in the split.json of a run")
-    rows = {name: row for row, name in enumerate(table.names)}
-    used: dict[str, str] = {}
-    for phase in PHASES:
-        for name in content[phase]:
-            if name not in rows:
-                missing = sum(other not in rows for names in content.values() for other in names)
-                raise DataError(
-                    f"{where}: '{name}' ({phase}) is not in the data ({missing} such names); use the data the split was made for"
-                )
-            if name in used:
-                raise DataError(f"{where}: '{name}' is in {used[name]} and again in {phase}; a picture belongs to one split")
-            used[name] = phase
-    left_out = len(rows) - len(used)
-    notes = (f"{left_out} pictures are in no split of {path.name} and are left out",) if left_out else ()
-    return {phase: np.array([rows[name] for name in content[phase]], dtype=np.int64) for phase in PHASES}, notes
 
 
 def _fingerprint(table: LabelTable, stamps: Sequence[int]) -> str:

@@ -25,10 +25,11 @@ from photic.apps.lowlight.samples import different_sizes
 from photic.apps.lowlight.scenes import join_scenes, signature_of
 from photic.core.errors import ConfigError, DataError
 from photic.core.files import sha256_of, write_json
-from photic.data.images import write_image
+from photic.data.images import passed_over, write_image
 from photic.data.near_duplicates import Signature, group_signatures
 from photic.data.photo.depth import Pixels
 from photic.data.photo.files import read_photo
+from photic.workflows.problems import show_problems
 from photic.workflows.progress import counting
 
 _EXAMPLES = """examples:
@@ -139,7 +140,8 @@ def check(config: LowLightPairsConfig, *, quiet: bool = True) -> DataReport:
     problems += _copies(table)
     table = table.without([problem for problem in problems if problem.kind in ("unreadable", "different sizes")])
     table = join_scenes(table, compare=config.group_near_duplicates)
-    return DataReport(table, tuple(facts), tuple(dict.fromkeys((*table.problems, *problems))), (*table.notes, *_remarks(table, facts)))
+    notes = (*table.notes, *passed_over(table.root), *_remarks(table, facts))
+    return DataReport(table, tuple(facts), tuple(dict.fromkeys((*table.problems, *problems))), notes)
 
 
 def look(pair: Pair) -> PairFacts | Problem:
@@ -284,15 +286,7 @@ def show(report: DataReport, console: Console) -> None:
     for note in report.notes:
         console.print(Text.assemble(("note: ", "yellow"), note), soft_wrap=True)
     console.print()
-    if not report.problems:
-        console.print(Text("no problems", style="bold green"))
-        return
-    for kind, count in Counter(problem.kind for problem in report.problems).most_common():
-        console.print(Text(f"{kind} ({count})", style="bold red"))
-        for problem in report.problems:
-            if problem.kind == kind:
-                console.print(Text(f"  {problem.message}"), soft_wrap=True)
-    console.print(Text(f"{len(report.problems)} problem{'s' * (len(report.problems) != 1)}", style="bold red"))
+    show_problems(report.problems, console)
 
 
 def _brightness(facts: Sequence[PairFacts]) -> Table:

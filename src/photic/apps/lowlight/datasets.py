@@ -15,13 +15,14 @@ import numpy as np
 
 from photic.apps.lowlight.pairing import Pair, PairTable, Problem, read_pairs, table_fingerprint
 from photic.apps.lowlight.samples import DrawnPairs, PairCrops, PairFiles, PairSource, WholePairs, different_sizes
-from photic.apps.lowlight.scenes import UNPAIRED_PREFIX, Indices, join_scenes, read_split, split_by_scene
+from photic.apps.lowlight.scenes import UNPAIRED_PREFIX, Indices, join_scenes, split_by_scene
 from photic.apps.lowlight.synthetic import draw_pair
 from photic.core.errors import ConfigError, DataError
 from photic.core.registry import datasets
 from photic.core.schema import Range
 from photic.data.base import DataConfig, PreparedData
 from photic.data.photo.files import photo_size, read_photo
+from photic.data.split_file import read_split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +72,13 @@ class LowLightDataConfig(DataConfig):
             return f"as in {self.split_file.name}"
         shares = f"{self.val_fraction:.0%} validation" + (f", {self.test_fraction:.0%} test" if self.test_fraction else "")
         return f"by scene, {shares}, split_seed {self.split_seed}"
+
+    def _split(self, table: PairTable) -> tuple[Indices, tuple[str, ...]]:
+        """Return the rows of each split and what a user should know."""
+        if self.split_file is None:
+            return split_by_scene(table, self.val_fraction, self.test_fraction, self.split_seed)
+        names = [pair.name for pair in table.pairs]
+        return read_split(self.split_file, names, required=("train", "val"), foreign=UNPAIRED_PREFIX)
 
     def _prepared(
         self,
@@ -195,11 +203,6 @@ class LowLightPairsConfig(LowLightDataConfig):
         sizes.update({UNPAIRED_PREFIX + name: size for name, size in found.items()})
         return tuple(dataclasses.replace(pair, name=UNPAIRED_PREFIX + pair.name) for pair in table.pairs)
 
-    def _split(self, table: PairTable) -> tuple[Indices, tuple[str, ...]]:
-        if self.split_file is not None:
-            return read_split(self.split_file, [pair.name for pair in table.pairs])
-        return split_by_scene(table, self.val_fraction, self.test_fraction, self.split_seed)
-
 
 @datasets.register("lowlight_generated")
 @dataclass(frozen=True, kw_only=True)
@@ -221,10 +224,7 @@ class LowLightGeneratedConfig(LowLightDataConfig):
         names = [f"scene_{index:05d}" for index in range(self.num_samples)]
         pairs = tuple(Pair(name, Path(f"{name}_low"), Path(f"{name}_high"), name) for name in names)
         table = PairTable(Path(), "drawn", pairs)
-        if self.split_file is not None:
-            indices, notes = read_split(self.split_file, names)
-        else:
-            indices, notes = split_by_scene(table, self.val_fraction, self.test_fraction, self.split_seed)
+        indices, notes = self._split(table)
         stamp = json.dumps(
             [[name, zlib.crc32(low.tobytes()), zlib.crc32(high.tobytes())] for name, (low, high) in zip(names, drawn, strict=True)]
         )

@@ -18,9 +18,8 @@ from torch import Tensor
 
 from photic.core.errors import ConfigError, DataError
 from photic.core.plugins import model_source
-from photic.data.photo.depth import KINDS, Pixels, from_float, to_tensor
+from photic.data.photo.depth import KINDS, Pixels, from_float, overview_of, to_tensor
 from photic.data.photo.files import Photo, read_photo
-from photic.functional.overview import OVERVIEW_PX
 from photic.functional.tiling import Span, tile_positions, tiled_bands
 from photic.inference.predictor import LoadedModel, load
 from photic.tasks.enhancement import EnhancementGraph, EnhancementTask
@@ -97,7 +96,7 @@ def enhance_pixels(
             advance(height * width)
         return pixels.copy()
     if decision is None:
-        decision = graph.decide(overview_of(pixels).to(device))
+        decision = graph.decide(overview_of(pixels)[None].to(device))
     chosen = decision
 
     def made(rows: Span, columns: Span) -> Tensor:
@@ -157,20 +156,6 @@ def num_tiles(graph: EnhancementGraph, size: tuple[int, int], tile_px: int | Non
     layout = tile_layout(graph, tile_px)
     down, across = (len(tile_positions(side, layout.tile, layout.overlap, align=layout.align)) for side in size)
     return down * across
-
-
-def overview_of(pixels: Pixels, side_px: int = OVERVIEW_PX) -> Tensor:
-    """Return the overview ``(1, 3, side, side)`` of pixels ``(H, W, 3)`` without ever holding the whole picture as floats.
-
-    It is what :func:`photic.functional.overview.overview` makes.
-    """
-    height = pixels.shape[0]
-    rows = []
-    for number in range(side_px):
-        top, bottom = number * height // side_px, -(-(number + 1) * height // side_px)
-        strip = to_tensor(pixels[top:bottom])[None]
-        rows.append(torch.nn.functional.adaptive_avg_pool2d(strip, (1, side_px)))
-    return torch.cat(rows, dim=-2)
 
 
 @overload

@@ -14,10 +14,9 @@ from photic.core.errors import DataError
 from photic.core.seeding import numpy_generator
 from photic.data.augment import Augmented
 from photic.data.augment.paired import View, random_view
-from photic.data.photo.depth import Pixels, to_tensor
+from photic.data.photo.depth import Pixels, overview_of, to_tensor
 from photic.data.photo.files import read_photo
 from photic.functional.colour import luma
-from photic.functional.overview import OVERVIEW_PX, overview
 
 _DARKEST = 0.02
 """Mean level that a true picture has at least, when it is brought to another one."""
@@ -68,7 +67,7 @@ class DrawnPairs:
     def overview(self, row: int) -> NDArray[np.float32]:
         """Return the overview of a row."""
         if row not in self._overviews:
-            self._overviews[row] = overview_of(self._pairs[row][0])
+            self._overviews[row] = _overview(self._pairs[row][0])
         return self._overviews[row]
 
 
@@ -117,7 +116,7 @@ class PairFiles:
     def overview(self, row: int) -> NDArray[np.float32]:
         """Return the overview of a row."""
         if row not in self._overviews:
-            self._overviews[row] = overview_of(self.pictures(row)[0])
+            self._overviews[row] = _overview(self.pictures(row)[0])
         return self._overviews[row]
 
 
@@ -227,7 +226,7 @@ class PairCrops(Augmented):
             length = max(1, round(side * rng.uniform(self.overview_share, 1)))
             start = int(rng.integers(side - length + 1))
             spans.append(slice(start, start + length))
-        return overview_of(low[spans[0], spans[1]])
+        return _overview(low[spans[0], spans[1]])
 
     def _greyed(self, sample: dict[str, Any], draw: int, position: int) -> dict[str, Any]:
         """Return a sample without colours, if the coin falls so: what is grey has to stay grey."""
@@ -248,16 +247,15 @@ def level_of(pixels: Pixels | None, name: str) -> float:
     return mean if pixels.dtype == np.float32 else mean / float(np.iinfo(pixels.dtype).max)
 
 
-def overview_of(pixels: Pixels) -> NDArray[np.float32]:
-    """Return the overview of a whole picture ``(H, W, 3)``, ``(s, s, 3)``."""
-    made: NDArray[np.float32] = overview(to_tensor(pixels), OVERVIEW_PX).numpy().transpose(1, 2, 0)
+def _overview(pixels: Pixels) -> NDArray[np.float32]:
+    """Return the overview of a picture as pixels ``(s, s, 3)``, to be mirrored and turned like them."""
+    made: NDArray[np.float32] = overview_of(pixels).numpy().transpose(1, 2, 0)
     return made
 
 
 def different_sizes(pair: Pair, low: tuple[int, ...], high: tuple[int, ...]) -> str:
     """Return the message about a pair whose pictures differ in size (height, width)."""
-    other = "" if pair.high is None else pair.high.name
     return (
-        f"pair '{pair.name}': {pair.low.name} is {low[1]} x {low[0]} pixels, {other} is {high[1]} x {high[0]}; "
+        f"pair '{pair.name}': {pair.low} is {low[1]} x {low[0]} pixels, {pair.high} is {high[1]} x {high[0]}; "
         "a pair needs one size: crop or scale one to the other, and check that they still lie on each other"
     )

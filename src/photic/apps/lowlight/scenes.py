@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -141,43 +139,6 @@ def split_by_scene(table: PairTable, val_fraction: float, test_fraction: float =
     if shared:
         notes = (*notes, f"{int(scenes.max()) + 1} scenes among {len(table.pairs)} pictures; pictures of one scene stay in one split")
     return {phase: indices[phase] for phase in PHASES if phase in indices}, notes
-
-
-def read_split(path: Path, names: list[str]) -> tuple[Indices, tuple[str, ...]]:
-    """Read a saved split: phase to list of names. Names of mixed-in pictures without truth are none of its business.
-
-    Raises:
-        DataError: no such file, no split, a name that is not in the data or in two parts.
-    """
-    where = f"data.split_file={path}"
-    if not path.is_file():
-        raise DataError(f"{where}: no such file; expected the split.json of a run")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{where}: not JSON that can be read ({error}); expected the split.json of a run") from error
-    known = isinstance(content, dict) and {"train", "val"} <= set(content) <= set(PHASES)
-    if not known or not all(isinstance(part, list) for part in content.values()):
-        raise DataError(f"{where}: expected lists of names under train, val and perhaps test, as in the split.json of a run")
-    rows = {name: row for row, name in enumerate(names)}
-    used: dict[str, str] = {}
-    parts = {phase: [name for name in part if not str(name).startswith(UNPAIRED_PREFIX)] for phase, part in content.items()}
-    for phase, part in parts.items():
-        for name in part:
-            if name not in rows:
-                missing = sum(other not in rows for others in parts.values() for other in others)
-                raise DataError(
-                    f"{where}: '{name}' ({phase}) is not in the data ({missing} such names); use the data the split was made for"
-                )
-            if name in used:
-                raise DataError(f"{where}: '{name}' is in {used[name]} and again in {phase}; a picture belongs to one split")
-            used[name] = phase
-    for phase in ("train", "val"):
-        if not parts[phase]:
-            raise DataError(f"{where}: the {phase} split is empty")
-    left_out = len(rows) - len(used)
-    notes = (f"{left_out} pictures are in no split of {path.name} and are left out",) if left_out else ()
-    return {phase: np.array([rows[name] for name in parts[phase]], dtype=np.int64) for phase in PHASES if parts.get(phase)}, notes
 
 
 def _refuse_leaks(table: PairTable, scenes: NDArray[np.int64], given: NDArray[np.str_]) -> None:

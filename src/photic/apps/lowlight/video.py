@@ -22,11 +22,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from photic.apps.lowlight.enhancing import check_strength, enhance_pixels, graph_of, overview_of
+from photic.apps.lowlight.enhancing import check_strength, enhance_pixels, graph_of
 from photic.apps.lowlight.steadiness import CutDetector, SmoothedDecision, SteadyBrightness, luminance_variation
 from photic.core.errors import ConfigError, DataError, StorageError
 from photic.core.files import atomic_path
-from photic.data.photo.depth import as_kind
+from photic.data.photo.depth import as_kind, overview_of
 from photic.inference.predictor import LoadedModel
 
 Frame = NDArray[np.uint8]
@@ -154,7 +154,7 @@ class FrameEnhancer:
     @torch.inference_mode()
     def __call__(self, frame: Frame) -> Frame:
         """Return the enhanced next frame ``(H, W, 3)``; a black one stays as it is."""
-        small = overview_of(frame)
+        small = overview_of(frame)[None]
         if self._cuts.is_cut(small):
             self.num_scenes += 1
             self._decision.reset()

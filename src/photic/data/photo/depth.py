@@ -1,4 +1,4 @@
-"""Pixels of 8 bits, 16 bits and floats, from one to another by rounding."""
+"""Pixels of 8 bits, 16 bits and floats: from one to another by rounding, and whole pictures at a glance."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
 
 from photic.core.errors import DataError
+from photic.functional.overview import OVERVIEW_PX
 
 Pixels = NDArray[Any]
 """``(H, W, 3)`` RGB, or ``(H, W)``: uint8, uint16, or float32 in [0, 1]."""
@@ -27,6 +29,19 @@ def to_tensor(pixels: Pixels) -> Tensor:
     if values.dtype == np.float32:
         return torch.from_numpy(values)
     return torch.from_numpy(values.astype(np.float32) / np.float32(np.iinfo(values.dtype).max))
+
+
+def overview_of(pixels: Pixels, side_px: int = OVERVIEW_PX) -> Tensor:
+    """Return the overview ``(3, side, side)`` of pixels ``(H, W, 3)`` without ever holding the whole picture as floats.
+
+    It is what :func:`photic.functional.overview.overview` makes.
+    """
+    height = pixels.shape[0]
+    rows = []
+    for number in range(side_px):
+        top, bottom = number * height // side_px, -(-(number + 1) * height // side_px)
+        rows.append(adaptive_avg_pool2d(to_tensor(pixels[top:bottom]), (1, side_px)))
+    return torch.cat(rows, dim=-2)
 
 
 def from_float(values: Tensor, kind: Any) -> Pixels:
