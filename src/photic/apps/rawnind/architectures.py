@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from photic.core.errors import ConfigError, UnknownNameError, nearest
+from photic.core.errors import ConfigError, nearest
 from photic.core.registry import models
 from photic.core.schema import field_types
 from photic.models.raw_denoising import Measurement, RawDenoiserConfig
@@ -45,10 +45,12 @@ def network_config(
     >>> network_config("unet", "mosaic", filter_units=8).to_dict()["width"], network_config("standard", "rgb").to_dict()["size"]
     (8, 'small')
     """
-    try:
-        kind = models.config_class(architecture, where)
-    except UnknownNameError as error:
-        raise ConfigError(str(error)) from None
+    if architecture not in models:
+        known = architectures()
+        raise ConfigError(
+            f"{where}: unknown architecture '{architecture}'{nearest(str(architecture), known)} (there are: {', '.join(known)})"
+        )
+    kind = models.config_class(architecture, where)
     if not issubclass(kind, RawDenoiserConfig):
         raise ConfigError(f"{where}: '{architecture}' does not denoise raw pictures; use one of {', '.join(architectures())}")
     fields, chosen = field_types(kind), dict(options or {})
@@ -74,5 +76,6 @@ def network_config(
 
 
 def architectures() -> list[str]:
-    """Return the names of all networks that denoise raw pictures."""
-    return [name for name in models.names() if issubclass(models.config_class(name), RawDenoiserConfig)]
+    """Return the names of all networks that denoise raw pictures, synonyms included, without importing any."""
+    entries = [entry for entry in models.entries() if any(info.name == "measurement" for info in entry.fields())]
+    return sorted(name for entry in entries for name in (entry.name, *entry.aliases))

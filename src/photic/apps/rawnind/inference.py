@@ -16,7 +16,7 @@ from torch import Tensor
 from photic.apps.rawnind.architectures import FILTER_UNITS, network_config
 from photic.apps.rawnind.arrays import UNKNOWN_ISO, noise_of, raw_picture
 from photic.apps.rawnind.bands import bands_of
-from photic.apps.rawnind.denoising import balance_for, denoise, heeds_noise
+from photic.apps.rawnind.denoising import balance_for, denoise, heeds_noise, layout_of
 from photic.apps.rawnind.developing import Developer, Development
 from photic.apps.rawnind.experiment import weights_file
 from photic.apps.rawnind.noise_choice import ChosenNoise
@@ -52,9 +52,10 @@ class InferenceConfig(Config):
     checkpoint_path: Path | None = None
     """Trained weights: a checkpoint, run or bundle of Photic, or plain safetensors; null leaves them as they are drawn."""
     tile_size: Annotated[int | None, Range(ge=1)] = None
-    """Side of the tiles that pictures are cut into, in sensor pixels; null is 1536."""
+    """Side of the tiles that pictures are cut into, in sensor pixels; twice the overlap at least. null is 1536."""
     tile_overlap: Annotated[int | None, Range(ge=0)] = None
-    """Pixels that neighbouring tiles share, at least; as many as the network needs for seams not to show are shared in any case."""
+    """Pixels that neighbouring tiles share, at least; as many as a trained network needs for seams not to show are shared in any case.
+    Twice the network's reach and 16 pixels more make tiles equal the whole whatever the weights are."""
     device: str | int = "cpu"
     """cpu, cuda, cuda:1, auto; or -1 for the CPU and the number of a GPU. Also takes a torch.device."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
@@ -252,10 +253,14 @@ class CleanDenoiser:
             self._noise_of(picture, None if noise is None else _two(noise)),
             balance=balance,
             strength=strength,
-            tile_px=self.config.tile_size,
+            tile_px=self._tile_px(picture),
             overlap_px=self.config.tile_overlap,
             precision=self.config.precision,
         )
+
+    def _tile_px(self, picture: RawPicture) -> int | None:
+        size, overlap = self.config.tile_size, self.config.tile_overlap
+        return None if size is None else max(size, 2 * layout_of(self.model, picture.pattern, None, overlap).overlap)
 
     def _noise_of(self, picture: RawPicture, given: Noise | None) -> Noise:
         self.noise_used = None

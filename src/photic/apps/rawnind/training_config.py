@@ -124,9 +124,7 @@ class TrainingConfig(Config):
         """
         for name, side in self.crops.items():
             if side % 2:
-                raise ConfigError(
-                    f"TrainingConfig.{name}: crops of a Bayer mosaic need even sides, got {side}; use {side - 1} or {side + 1}"
-                )
+                raise ConfigError(f"TrainingConfig.{name}: crops of a Bayer mosaic need even sides, got {side}; use {side + 1}")
 
     def _check_ms_ssim(self) -> None:
         sides = dict(self.crops)
