@@ -141,13 +141,14 @@ def correlation_peaks(
         squares = np.square(fftfreq(height))[:, None] + np.square(rfftfreq(width))[None, :]
         product *= np.exp(-squares / cutoff**2).astype(np.float32)
     peaks = irfft2(product, s=(height, width))
+    places = [fftfreq(side, 1 / side).astype(int) for side in (height, width)]
     if max_shift_px is not None:
-        peaks[np.abs(fftfreq(height, 1 / height)) > max_shift_px] = -np.inf
-        peaks[:, np.abs(fftfreq(width, 1 / width)) > max_shift_px] = -np.inf
-    count = min(num, int(np.isfinite(peaks).sum()))
+        near = [np.flatnonzero(np.abs(moves) <= max_shift_px) for moves in places]
+        peaks, places = peaks[np.ix_(*near)], [moves[kept] for moves, kept in zip(places, near, strict=True)]
+    count = min(num, peaks.size)
     highest = np.argpartition(peaks, -count, axis=None)[-count:]
-    places = np.column_stack(np.unravel_index(highest[np.argsort(-peaks.ravel()[highest], kind="stable")], peaks.shape))
-    return [(int(x - width if x > width // 2 else x), int(y - height if y > height // 2 else y)) for y, x in places]
+    rows, columns = np.unravel_index(highest[np.argsort(-peaks.ravel()[highest], kind="stable")], peaks.shape)
+    return [(int(places[1][column]), int(places[0][row])) for row, column in zip(rows, columns, strict=True)]
 
 
 @dataclass(frozen=True, kw_only=True)

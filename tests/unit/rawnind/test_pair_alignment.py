@@ -110,7 +110,7 @@ def test_peaks_of_the_correlation_are_whole_shifts_of_the_content():
     picture = rng.normal(size=(33, 40))
     for down, right in ((0, 0), (5, -3), (-16, 20)):
         peaks = correlation_peaks(picture, np.roll(picture, (down, right), (0, 1)), num=2)
-        assert peaks[0] == (right, down)
+        assert peaks[0] == (right if right < 20 else -20, down)  # half of an even side has no sign
         assert len(set(peaks)) == 2
     limited = correlation_peaks(picture, np.roll(picture, (5, 0), (0, 1)), num=500, max_shift_px=2)
     assert max(max(map(abs, peak)) for peak in limited) == 2

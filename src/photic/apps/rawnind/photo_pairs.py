@@ -114,9 +114,11 @@ def noise_of_pair(noisy: Linear, clean: Linear) -> tuple[float, float]:
         return 0.0, 0.0
     bins = np.array_split(order, min(_BINS, len(order)))
     levels, variances = (np.array([values[part].mean() for part in bins]) for values in (level, square))
-    weight = 1 / np.maximum(variances, 1e-12)
-    found, _ = nnls(np.stack([levels * weight, weight], axis=1), variances * weight)
-    return float(found[0]), float(found[1])
+    a, b, model = 0.0, 0.0, np.full(len(levels), max(float(variances.mean()), 1e-12))
+    for _ in range(5):  # errors count relative to the line itself; relative to what was measured, small values would pull it down
+        a, b = (float(value) for value in nnls(np.stack([levels / model, 1 / model], axis=1), variances / model)[0])
+        model = np.maximum(a * levels + b, 1e-3 * float(model.max()))
+    return a, b
 
 
 class PhotoPairs:
