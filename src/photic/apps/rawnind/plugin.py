@@ -8,6 +8,26 @@ plugin = Plugin(
     name="rawnind",
     package="photic.apps.rawnind",
     summary="Raw photographs to clean pictures: developed, denoised and demosaiced by networks; DNG, EXR, TIFF, PNG, JPEG out",
+    commands={
+        "develop": Command(
+            summary="Develop raw photographs: demosaiced, white-balanced, colour-managed, with EXIF; .exr .tif .png .jpg .dng",
+            target="photic.apps.rawnind.develop:main",
+        ),
+    },
+    demo="photic.apps.rawnind.demo:run",
+    report="photic.apps.rawnind.report:write_report",
+    predictors={
+        "raw_denoising": Command(
+            summary="Denoise raw files and folders with a strength control; .dng .exr .tif .png .jpg, EXIF kept",
+            target="photic.apps.rawnind.predict:main",
+        )
+    },
+    evaluators={
+        "raw_denoising": Command(
+            summary="PSNR and MS-SSIM by ISO value against classical denoising and other models, sheets of crops",
+            target="photic.apps.rawnind.evaluate:main",
+        )
+    },
     data_commands={
         "check": Command(
             summary="Say what a prepared folder or a folder of raw files holds: scenes, pairs, exposures, what cannot be used and why",

@@ -76,7 +76,7 @@ def read_raw(path: Path | str, *, max_pixels: int = MAX_PIXELS) -> RawPicture:
         )
     numbers = None
     if found.pixels.ndim == 2:
-        numbers = _period(path, facts["pattern"])
+        numbers = _period(path, facts["pattern"], colours)
     else:
         notes.append("three colours at each pixel already: taken as linear RGB, not demosaiced")
     whites = _whites(facts, tags)
@@ -107,10 +107,12 @@ def read_raw(path: Path | str, *, max_pixels: int = MAX_PIXELS) -> RawPicture:
     )
 
 
-def _period(path: Path, seen: list[list[int]] | None) -> Pattern:
+def _period(path: Path, seen: list[list[int]] | None, colours: tuple[int, ...]) -> Pattern:
     """Return the numbers of the colours of the smallest cell that repeats."""
     for side in (2, 6):
-        if seen is not None and all(seen[y][x] == seen[y % side][x % side] for y in range(_SEEN) for x in range(_SEEN)):
+        if seen is None or {colours[number] for row in seen for number in row} != {0, 1, 2}:
+            break
+        if all(seen[y][x] == seen[y % side][x % side] for y in range(_SEEN) for x in range(_SEEN)):
             return tuple(tuple(row[:side]) for row in seen[:side])
     raise DataError(
         f"{path}: no colour filter pattern of 2 x 2 (Bayer) or 6 x 6 (X-Trans) pixels; monochrome and other sensors cannot be developed"

@@ -29,6 +29,7 @@ _BITS = {".exr": (16, 32), ".tif": (16, 32), ".tiff": (16, 32), ".png": (8, 16),
 """Bits per channel that a format can have, the usual ones first."""
 _FOR_SCREENS = (".png", ".jpg", ".jpeg")
 _STRIP_ROWS = 64
+_NOTED_FULL = 0.98
 _DEFLATE, _INTEGER_PREDICTOR, _FLOAT_PREDICTOR = 8, 2, 3
 _LONGEST_JPEG_EXIF = 65535 - 2 - len(exif.PREFIX)
 _LENS_FIELDS = (("lensModel", camera_exif.LENS_MODEL), ("lensMake", camera_exif.LENS_MAKE))
@@ -117,7 +118,7 @@ def _notes(developer: Developer, picture: RawPicture) -> tuple[str, ...]:
     notes = []
     if developer.how.white_balance == "as-shot" and picture.white_balance is None:
         notes.append("developed with the white balance of daylight, as it has none of its own; --white-balance sets another")
-    if developer.full < 1:
+    if developer.full < _NOTED_FULL:
         notes.append(f"its sensor is full at {developer.full:.1%} of the white level; that became white")
     return tuple(notes)
 
