@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -21,7 +22,7 @@ from photic.apps.rawnind.index import read_index
 from photic.apps.rawnind.pair_preparation import TileSettings, safe_name
 from photic.apps.rawnind.preparation import prepare
 from photic.apps.rawnind.prepare import main
-from photic.apps.rawnind.tiles import demosaiced, on_anchor, open_tile, pack_mosaic, tile_starts, unpack_mosaic, write_tile
+from photic.apps.rawnind.tiles import OpenTiles, demosaiced, on_anchor, open_tile, pack_mosaic, tile_starts, unpack_mosaic, write_tile
 from photic.core.errors import ConfigError, DataError
 
 from .raws_on_disk import BLACK, WHITE, drawn_light, mosaic_of, with_noise, write_dng
@@ -262,6 +263,16 @@ def test_damaged_tiles_are_named(tmp_path):
     np.save(path, np.ones(3))
     with pytest.raises(DataError, match="no tile"):
         open_tile(path)
+
+
+def test_tiles_stay_open_and_go_to_other_processes_empty(tmp_path):
+    for number in range(4):
+        write_tile(tmp_path / f"{number}.npy", np.full((4, 8, 8), number, np.float32))
+    tiles = OpenTiles(tmp_path, most=2)
+    assert [float(tiles[f"{number}.npy"][0, 0, 0]) for number in (0, 1, 2, 3, 0)] == [0, 1, 2, 3, 0]
+    assert tiles["0.npy"] is tiles["0.npy"]
+    assert len(pickle.dumps(tiles)) < 1000
+    assert float(pickle.loads(pickle.dumps(tiles))["3.npy"][0, 0, 0]) == 3
 
 
 def test_names_stay_below_the_folder():

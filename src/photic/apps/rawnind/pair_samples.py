@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from photic.apps.rawnind.index import Crop, PairEntry, PairIndex
 from photic.apps.rawnind.noise_levels import noise_at
-from photic.apps.rawnind.tiles import open_tile, unpack_mosaic
+from photic.apps.rawnind.tiles import OpenTiles, unpack_mosaic
 from photic.core.errors import DataError
 from photic.core.seeding import numpy_generator
 from photic.data.augment import Augmented
@@ -106,6 +105,7 @@ class TilePairs:
     ) -> None:
         self.index, self.entries, self.rows, self.settings, self.crop_px = index, list(entries), list(rows), settings, crop_px
         self.names = [entry.name for entry in self.entries]
+        self.tiles = OpenTiles(index.folder)
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -124,15 +124,14 @@ class TilePairs:
 
             noisy, target, mask = whole_pair(self.index, entry)
             return self.made(position, noisy, target, mask)
-        crop, top, left, height, width = _middle(entry, self.crop_px // 2, self.index.folder)
+        crop, top, left, height, width = _middle(entry, self.crop_px // 2, self.tiles)
         return self.of_window(position, crop, Window(top, left, height, width))
 
     def of_window(self, position: int, crop: Crop, window: Window) -> dict[str, Any]:
         """Return a sample of a window of a tile."""
-        folder = self.index.folder
-        packed = open_tile(folder / crop.noisy_path)
-        target = window.of_pixels(open_tile(folder / crop.gt_rgb_path))
-        mask = window.of_pixels(open_tile(folder / crop.mask_path), scale=2)
+        packed = self.tiles[crop.noisy_path]
+        target = window.of_pixels(self.tiles[crop.gt_rgb_path])
+        mask = window.of_pixels(self.tiles[crop.mask_path], scale=2)
         if self.settings.measurement == "mosaic":
             return self.made(position, window.of_packed(packed), target, mask)
         # Demosaiced with what lies around, before it is mirrored, so that crops are as the whole picture would be.
@@ -212,7 +211,7 @@ class TileCrops(Augmented):
         best: tuple[float, Crop, Window] | None = None
         for _ in range(_DRAWS):
             crop, window = self._place(rng, self.samples.entries[place], lies)
-            mask = open_tile(self.samples.index.folder / crop.mask_path)
+            mask = self.samples.tiles[crop.mask_path]
             share = float(mask[window.top : window.top + window.height, window.left : window.left + window.width].mean())
             if best is None or share > best[0]:
                 best = (share, crop, window)
@@ -223,7 +222,7 @@ class TileCrops(Augmented):
 
     def _place(self, rng: np.random.Generator, entry: PairEntry, lies: list[bool]) -> tuple[Crop, Window]:
         crop = entry.crops[int(rng.integers(len(entry.crops)))]
-        size = open_tile(self.samples.index.folder / crop.mask_path).shape
+        size = self.samples.tiles[crop.mask_path].shape
         side, more = self.crop_px // 2, int(self.flips)
         if min(size) < side + more:
             raise DataError(
@@ -234,12 +233,12 @@ class TileCrops(Augmented):
         return crop, Window(top, left, side, side, *lies)
 
 
-def _middle(entry: PairEntry, side: int, folder: Path) -> tuple[Crop, int, int, int, int]:
+def _middle(entry: PairEntry, side: int, tiles: OpenTiles) -> tuple[Crop, int, int, int, int]:
     """Return tile, place and size of the part of a picture nearest to its middle."""
     found: list[tuple[float, int, Crop, int, int, int, int]] = []
     ends = entry.size or (0, 0)
     for number, crop in enumerate(entry.crops):
-        shape = open_tile(folder / crop.mask_path).shape
+        shape = tiles[crop.mask_path].shape
         size = [min(side, length) for length in shape]
         wanted = [(end - length) / 2 - start for end, length, start in zip(ends, size, crop.position, strict=True)]
         top, left = (int(np.clip(place, 0, length - cut)) for place, length, cut in zip(wanted, shape, size, strict=True))

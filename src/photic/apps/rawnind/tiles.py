@@ -109,3 +109,26 @@ def open_tile(path: Path) -> NDArray[Any]:
     if tile.dtype not in (np.float16, np.bool_) or tile.ndim not in (2, 3):
         raise DataError(f"{path}: holds {tile.dtype} {tile.shape}, expected half floats (C, H, W) or a mask (H, W); it is no tile")
     return tile
+
+
+class OpenTiles:
+    """Tiles of a folder, mapped into memory when they are first asked for; the last ones stay open. Goes to other processes empty.
+
+    Args:
+        folder: of everything prepared.
+        most: how many stay open.
+    """
+
+    def __init__(self, folder: Path, most: int = 512) -> None:
+        self.folder, self.most = folder, most
+        self._open: dict[str, NDArray[Any]] = {}
+
+    def __getitem__(self, path: str) -> NDArray[Any]:
+        if path not in self._open:
+            if len(self._open) >= self.most:
+                del self._open[next(iter(self._open))]
+            self._open[path] = open_tile(self.folder / path)
+        return self._open[path]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_open": {}}
