@@ -49,7 +49,7 @@ def resized_run(small_config: Callable[..., Any], strips: Path, tmp_path_factory
             "output_dir": str(tmp_path_factory.mktemp("runs")),
         },
     )
-    return photic.train(config, quiet=True).run
+    return photic.train(config, quiet=True, page=False).run
 
 
 @pytest.fixture(scope="module")

@@ -298,9 +298,9 @@ def test_runs_of_two_versions_are_compared_by_what_both_have(shelf: Shelf) -> No
 @pytest.fixture(scope="module")
 def scans(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Two tiny reconstructions of the same generated scan."""
-    folder = str(tmp_path_factory.mktemp("scans"))
-    names = ("amplitude_mae", "poisson_nll")
-    return [photic.train(photic.recipe("quick_ptycho", {**TINY, "output_dir": folder, "loss.name": n}), quiet=True).run for n in names]
+    settings = {**TINY, "output_dir": str(tmp_path_factory.mktemp("scans"))}
+    configs = [photic.recipe("quick_ptycho", {**settings, "loss.name": name}) for name in ("amplitude_mae", "poisson_nll")]
+    return [photic.train(config, quiet=True, page=False).run for config in configs]
 
 
 def test_trained_reconstructions_compare_with_the_values_in_their_results(scans: list[Path], tmp_path: Path) -> None:
@@ -331,7 +331,7 @@ def test_resuming_a_finished_run_of_an_older_version_makes_it_comparable(scans: 
     (run.path / "results.json").write_text(json.dumps({k: v for k, v in before.items() if k != "comparison"}), encoding="utf-8")
     with pytest.raises(DataError, match="could be compared; add that: photic train --resume"):
         compare(scans)
-    photic.resume(run.path, quiet=True)
+    photic.resume(run.path, quiet=True, page=False)
     assert run.results["comparison"] == before["comparison"]
     assert run.results["test"] == before["test"]
 
@@ -339,7 +339,7 @@ def test_resuming_a_finished_run_of_an_older_version_makes_it_comparable(scans: 
 def test_classifications_without_a_test_split_are_compared_on_validation(small_config: Any, finished_run: Path, tmp_path: Path) -> None:
     runs = []
     for name in ("bce_with_logits", "focal"):
-        run = photic.train(small_config({"output_dir": str(tmp_path), "loss.name": name}), quiet=True).run
+        run = photic.train(small_config({"output_dir": str(tmp_path), "loss.name": name}), quiet=True, page=False).run
         results = {key: value for key, value in Run(run).results.items() if key != "test"}
         (run / "results.json").write_text(json.dumps(results), encoding="utf-8")
         runs.append(run)

@@ -66,7 +66,7 @@ def observed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[
     EngineModule.optimizer_step = watched
     try:
         config = photic.recipe("remdinet_small", {**SETTINGS, "output_dir": str(tmp_path_factory.mktemp("stages"))})
-        run = photic.train(config, quiet=True).run
+        run = photic.train(config, quiet=True, page=False).run
     finally:
         EngineModule.optimizer_step = step
     return run, seen

@@ -105,10 +105,10 @@ def test_step_prediction_is_the_deployable_graphs(finished_run: Path, small_conf
 
 
 def test_same_configuration_gives_the_same_bits(small_config) -> None:
-    runs = [photic.train(small_config({"training.num_epochs": 1}), quiet=True).run for _ in range(2)]
+    runs = [photic.train(small_config({"training.num_epochs": 1}), quiet=True, page=False).run for _ in range(2)]
     first, second = (read_checkpoint(run / "checkpoints" / "last.safetensors").weights for run in runs)
     assert all(torch.equal(first[name], second[name]) for name in first)
-    third = photic.train(small_config({"training.num_epochs": 1, "seed": 1}), quiet=True).run
+    third = photic.train(small_config({"training.num_epochs": 1, "seed": 1}), quiet=True, page=False).run
     other = read_checkpoint(third / "checkpoints" / "last.safetensors").weights
     assert not all(torch.equal(first[name], other[name]) for name in first)
 
@@ -127,7 +127,7 @@ def test_same_configuration_gives_the_same_bits(small_config) -> None:
     ids=lambda overrides: " ".join(f"{key}={value}" for key, value in overrides.items()),
 )
 def test_settings_train(small_config, overrides: dict) -> None:
-    result = photic.train(small_config(overrides), quiet=True)
+    result = photic.train(small_config(overrides), quiet=True, page=False)
     assert result.results["status"] == "completed"
     if "training.max_steps" in overrides:
         assert result.results["history"][-1]["step"] == 3
@@ -148,9 +148,9 @@ def test_augmentation_touches_only_the_training_split(small_config) -> None:
 
 
 def test_resume_of_a_finished_run_with_more_epochs_goes_on(small_config) -> None:
-    run = photic.train(small_config({"schedule.name": "constant"}), quiet=True).run
-    longer = photic.resume(run, {"training.num_epochs": 3}, quiet=True)
-    whole = photic.train(small_config({"schedule.name": "constant", "training.num_epochs": 3}), quiet=True).run
+    run = photic.train(small_config({"schedule.name": "constant"}), quiet=True, page=False).run
+    longer = photic.resume(run, {"training.num_epochs": 3}, quiet=True, page=False)
+    whole = photic.train(small_config({"schedule.name": "constant", "training.num_epochs": 3}), quiet=True, page=False).run
     assert len(longer.results["history"]) == 3
     first, second = (read_checkpoint(path / "checkpoints" / "last.safetensors").weights for path in (run, whole))
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -164,7 +164,7 @@ def test_resume_refuses_what_would_make_it_another_run(finished_run: Path) -> No
 
 
 def test_resume_with_other_data_is_refused(small_config) -> None:
-    run = photic.train(small_config({"training.num_epochs": 1}), quiet=True).run
+    run = photic.train(small_config({"training.num_epochs": 1}), quiet=True, page=False).run
     text = (run / "config.yaml").read_text()
     (run / "config.yaml").write_text(text.replace("num_samples: 120", "num_samples: 121"))
     with pytest.raises(DataError, match="not those this run was started with"):
@@ -172,7 +172,7 @@ def test_resume_with_other_data_is_refused(small_config) -> None:
 
 
 def test_resume_from_a_truncated_checkpoint_is_refused_and_leaves_it(small_config) -> None:
-    run = photic.train(small_config({"training.num_epochs": 1}), quiet=True).run
+    run = photic.train(small_config({"training.num_epochs": 1}), quiet=True, page=False).run
     last = run / "checkpoints" / "last.safetensors"
     last.write_bytes(last.read_bytes()[:-100])
     with pytest.raises(CheckpointError, match=r"last\.safetensors: damaged or truncated"):
@@ -196,7 +196,7 @@ def test_non_finite_loss_stops_names_term_and_batch_and_keeps_the_last_good_chec
     )
     expected = r"(loss term '[ab]' turned (nan|inf) at batch \d+ \(samples \[|gradient turned non-finite at batch \d+)"
     with pytest.raises(TrainingError, match=expected):
-        photic.train(config, quiet=True)
+        photic.train(config, quiet=True, page=False)
     run = Run(max(Path(config.output_dir).glob("*/*explodes*")))
     assert run.results["status"] == "failed"
     assert "TrainingError" in run.results["error"]
@@ -206,13 +206,13 @@ def test_non_finite_loss_stops_names_term_and_batch_and_keeps_the_last_good_chec
 
 def test_run_folder_appears_only_for_runs_that_can_start(small_config, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"config\.model\.num_classes: 3 does not fit the data, which have 4 classes"):
-        photic.train(small_config({"output_dir": str(tmp_path), "model.num_classes": 3}), quiet=True)
+        photic.train(small_config({"output_dir": str(tmp_path), "model.num_classes": 3}), quiet=True, page=False)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_unknown_monitor_names_what_there_is(small_config) -> None:
     with pytest.raises(ConfigError, match=r"config\.training\.monitor: validation gives no 'macro_pa'; did you mean 'macro_ap'"):
-        photic.train(small_config({"training.monitor": "macro_pa"}), quiet=True)
+        photic.train(small_config({"training.monitor": "macro_pa"}), quiet=True, page=False)
 
 
 def test_ctrl_c_ends_cleanly_and_the_run_can_be_resumed(tmp_path: Path) -> None:
@@ -251,8 +251,16 @@ def test_evaluate_repeats_the_test_of_training(finished_run: Path) -> None:
         photic.evaluate(finished_run, overrides={"loss.name": "focal"})
 
 
+def test_a_page_is_written_unless_it_is_not_wanted(small_config) -> None:
+    first = photic.train(small_config({"training.num_epochs": 1, "schedule.name": "constant"}), quiet=True, page=False)
+    assert first.report is None and not (first.run / "report.html").exists()
+    assert (first.run / "predictions" / "test.csv").is_file()
+    second = photic.resume(first.run, {"training.num_epochs": 2}, quiet=True)
+    assert second.report == first.run / "report.html" and second.report.is_file()
+
+
 def test_what_a_resume_changes_is_the_runs_configuration_from_then_on(small_config) -> None:
-    run = photic.train(small_config({"training.num_epochs": 1, "schedule.name": "constant"}), quiet=True).run
-    photic.resume(run, {"training.num_epochs": 2}, quiet=True)
+    run = photic.train(small_config({"training.num_epochs": 1, "schedule.name": "constant"}), quiet=True, page=False).run
+    photic.resume(run, {"training.num_epochs": 2}, quiet=True, page=False)
     assert Run(run).config["training"]["num_epochs"] == 2
     assert Run(run).results["config"]["training"]["num_epochs"] == 2

@@ -22,7 +22,7 @@ TINY = {
 
 
 def pictures_of(folder: Path, overrides: dict[str, Any]) -> list[str]:
-    run = photic.train(photic.recipe("quick_ptycho", {**TINY, "output_dir": str(folder), **overrides}), quiet=True).run
+    run = photic.train(photic.recipe("quick_ptycho", {**TINY, "output_dir": str(folder), **overrides}), quiet=True, page=False).run
     return sorted(path.name for path in (run / "samples").glob("*")) if (run / "samples").exists() else []
 
 
@@ -51,7 +51,7 @@ def test_a_preview_is_a_picture_with_something_on_it(tmp_path: Path) -> None:
 
 def test_a_task_that_cannot_draw_is_trained_all_the_same(tmp_path: Path) -> None:
     small = {"data.num_samples": 120, "data.height": 32, "data.width": 64, "training.num_epochs": 1, "output_dir": str(tmp_path)}
-    run = photic.train(photic.recipe("quick_strips", {**small, "training.preview_every_validations": 1}), quiet=True).run
+    run = photic.train(photic.recipe("quick_strips", {**small, "training.preview_every_validations": 1}), quiet=True, page=False).run
     assert not (run / "samples").exists()
 
 
@@ -59,6 +59,6 @@ def test_drawing_changes_nothing_about_training(tmp_path: Path) -> None:
     histories = []
     for every in (1, None):
         overrides = {"training.preview_every_validations": every, "training.num_epochs": 2, "output_dir": str(tmp_path)}
-        history = photic.train(photic.recipe("quick_ptycho", {**TINY, **overrides}), quiet=True).results["history"]
+        history = photic.train(photic.recipe("quick_ptycho", {**TINY, **overrides}), quiet=True, page=False).results["history"]
         histories.append([{key: value for key, value in entry.items() if key != "seconds"} for entry in history])
     assert histories[0] == histories[1]

@@ -78,4 +78,4 @@ def trained_run(pairs_folder: Path, tmp_path_factory: pytest.TempPathFactory) ->
             "trainer": {"accelerator": "cpu"},
         }
     )
-    return train(config, quiet=True).run
+    return train(config, quiet=True, page=False).run

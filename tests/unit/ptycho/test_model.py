@@ -299,7 +299,7 @@ def test_a_model_of_another_kind_is_refused(tmp_path: Path) -> None:
     import photic
 
     small = {"data.num_samples": 120, "data.height": 32, "data.width": 64, "training.num_epochs": 1, "output_dir": str(tmp_path)}
-    run = photic.train(photic.recipe("quick_strips", small), quiet=True).run
+    run = photic.train(photic.recipe("quick_strips", small), quiet=True, page=False).run
     with pytest.raises(ConfigError, match="not for ptychography"):
         PtychoModel.load(run)
 
