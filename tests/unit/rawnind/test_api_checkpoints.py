@@ -55,7 +55,10 @@ def test_an_experiment_is_resumed_from_its_newest_checkpoint(tmp_path):
     trainer = trainer_of(**fields)
     manager = create_experiment_manager(trainer.config)
     trainer.train(three(), [rgb_batch(9)], manager, 5)
-    for experiment in (manager, manager.folder, None):
+    earlier = trainer_of(**fields)
+    earlier.train(three(), [rgb_batch(9)], create_experiment_manager(trainer.config), 4)
+    manager.last_path.touch()  # now it is the newest
+    for experiment in (manager, manager.folder, manager.folder.parent, None):
         again = trainer_of(**fields)
         assert again.resume_from_experiment(experiment) == 5
         assert torch.equal(weights(again), weights(trainer))
@@ -82,7 +85,7 @@ def test_what_is_trained_is_loaded_by_everything_that_loads_models(kind, expecte
     trainer = trainer_of(kind, output_dir=tmp_path, loss_function="l1", transfer_function="pq")
     trainer.train(three(kind), None, None, 2)
     file = trainer.save_checkpoint()
-    assert file == trainer.config.folder / "checkpoints" / "step_00000002.safetensors"
+    assert file == trainer.folder / "checkpoints" / "step_00000002.safetensors"
     made = load_model_from_checkpoint(file, tile_size=256)
     assert type(made) is expected
     assert (made.architecture, made.config.filter_units, made.config.tile_size) == ("utnet2", 2, 256)

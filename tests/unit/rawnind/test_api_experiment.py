@@ -79,7 +79,7 @@ def test_infinite_values_count_and_nan_does_not(tmp_path):
 
 def test_a_folder_remembers_and_values_of_a_step_come_together(tmp_path):
     filled(tmp_path).record_metrics(20, {"ms_ssim": 0.9})
-    again = create_experiment_manager(TrainingConfig(output_dir=tmp_path.parent, experiment_name=tmp_path.name))
+    again = create_experiment_manager(folder=tmp_path)
     assert again.history[20] == {"psnr": 24.0, "loss": 0.8, "ms_ssim": 0.9}
     assert again.get_best_steps() == {"psnr": 20, "loss": 30, "ms_ssim": 20}
 
@@ -94,3 +94,14 @@ def test_what_is_no_step_or_number_is_refused_and_damage_is_told(tmp_path):
     (tmp_path / "experiment.json").write_text("{")
     with pytest.raises(DataError, match="experiment.json: damaged"):
         CleanExperimentManager(folder=tmp_path)
+
+
+def test_every_new_experiment_has_a_folder_of_its_own(tmp_path):
+    config = TrainingConfig(output_dir=tmp_path, experiment_name="trial")
+    first, second = (create_experiment_manager(config) for _ in range(2))
+    assert first.folder != second.folder
+    assert first.folder.parent == second.folder.parent == tmp_path / "trial"
+    assert not (tmp_path / "trial").exists()  # nothing was written
+    first.record_metrics(1, {"psnr": 50.0})
+    second.record_metrics(2, {"psnr": 20.0})
+    assert second.get_best_steps() == {"psnr": 2}

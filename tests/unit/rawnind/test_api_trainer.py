@@ -201,7 +201,7 @@ def test_validation_pictures_are_written_as_exr(kind, tmp_path):
     trainer = trainer_of(kind, save_training_images=True, validation_interval=2, output_dir=tmp_path, match_gain="never")
     batch = BATCHES[kind](side=32)
     trainer.train([batch], [batch], None, 2)
-    folder = trainer.config.folder / "images" / "val_step_00000002"
+    folder = trainer.folder / "images" / "val_step_00000002"
     assert sorted(path.name for path in folder.iterdir()) == [
         f"0{place}_0_{place}_{name}.exr" for place in range(2) for name in ("clean", "noisy", "output")
     ]
@@ -216,7 +216,7 @@ def test_validation_pictures_are_written_as_exr(kind, tmp_path):
             written = pixels_of(folder / f"0{place}_0_{place}_{name}.exr")
             np.testing.assert_allclose(written, pictures[place].permute(1, 2, 0).numpy(), rtol=2e-3, atol=2e-4)
     trainer.test([batch])
-    assert (trainer.config.folder / "images" / "test_step_00000002").is_dir()
+    assert (trainer.folder / "images" / "test_step_00000002").is_dir()
 
 
 def pixels_of(path: Path) -> np.ndarray:

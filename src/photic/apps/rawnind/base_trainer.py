@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypedDict
 
-from photic.apps.rawnind.experiment import CleanExperimentManager
+from photic.apps.rawnind.experiment import CleanExperimentManager, new_folder, newest_checkpoint
 from photic.apps.rawnind.image_metrics import higher_is_better
 from photic.apps.rawnind.paired_task import PairedDenoisingTask
 from photic.apps.rawnind.training_config import TrainingConfig
@@ -55,6 +55,8 @@ class CleanTrainer(ABC):
         self._optimizer_config = AdamWConfig(lr=config.learning_rate, weight_decay=0.0)  # without decay it is Adam
         self.optimizer = build_optimizer(self.task, self._optimizer_config)
         self.schedule = StepPatience(config.lr_decay_factor, config.patience)
+        self.folder = new_folder(config)
+        """Where pictures and checkpoints go that no experiment manager is there for; made when something is written."""
         self.state = TrainingState()
         """Optimizer steps that were really made, and validations."""
 
@@ -164,7 +166,7 @@ class CleanTrainer(ABC):
         Raises:
             DataError: there are no batches.
         """
-        return self._evaluated(validation_dataloader, "val", self.config.folder)
+        return self._evaluated(validation_dataloader, "val", self.folder)
 
     def test(self, test_dataloader: Loader, experiment_manager: CleanExperimentManager | None = None) -> dict[str, float]:
         """Return what :meth:`validate` returns, of test pictures; recorded under names that choose nothing (``test_loss``).
@@ -172,7 +174,7 @@ class CleanTrainer(ABC):
         Raises:
             DataError: there are no batches.
         """
-        folder = self.config.folder if experiment_manager is None else experiment_manager.folder
+        folder = self.folder if experiment_manager is None else experiment_manager.folder
         values = self._evaluated(test_dataloader, "test", folder)
         if experiment_manager is not None:
             experiment_manager.record_metrics(self.state.steps, {f"test_{name}": value for name, value in values.items()})
@@ -205,13 +207,13 @@ class CleanTrainer(ABC):
         """Write weights and everything needed to go on, whole or not at all.
 
         Args:
-            path: a file, or a folder; None: the experiment's own.
+            path: a file, or a folder; None: the trainer's own.
             step: names the file in a folder; None: the steps made.
 
         Raises:
             CheckpointError: it cannot be written.
         """
-        manager = CleanExperimentManager(self.config)
+        manager = CleanExperimentManager(self.config, folder=self.folder)
         number = self.state.steps if step is None else int(step)
         place = manager.checkpoint_path(number) if path is None else Path(path)
         if place.is_dir() or (path is not None and not place.suffix):
@@ -264,15 +266,13 @@ class CleanTrainer(ABC):
         """Go on from the newest checkpoint of an experiment; return the steps made.
 
         Args:
-            experiment: its manager or folder; None: the one that the config names.
+            experiment: its manager or folder; None: the newest of those that the config names.
 
         Raises:
             CheckpointError: it has no checkpoint, or as :meth:`resume_from_checkpoint`.
         """
-        manager = experiment if isinstance(experiment, CleanExperimentManager) else CleanExperimentManager(self.config, folder=experiment)
-        if not manager.last_path.is_file():
-            raise CheckpointError(f"{manager.folder}: no checkpoint to go on from (expected {manager.last_path.name} in checkpoints/)")
-        return self.resume_from_checkpoint(manager.last_path)
+        folder = experiment.folder if isinstance(experiment, CleanExperimentManager) else Path(experiment or self.config.experiments)
+        return self.resume_from_checkpoint(newest_checkpoint(folder))
 
     def _evaluated(self, loader: Loader, phase: Phase, folder: Path) -> dict[str, float]:
         training = self.task.training
@@ -320,7 +320,7 @@ class _Course:
     def __init__(self, trainer: CleanTrainer, manager: CleanExperimentManager | None, test: Loader | None) -> None:
         self.trainer, self.manager, self.test = trainer, manager, test
         self.losses: list[float] = []
-        self.watched = trainer._watched(trainer.config.folder if manager is None else manager.folder)
+        self.watched = trainer._watched(trainer.folder if manager is None else manager.folder)
 
     def stepped(self, step: int, values: dict[str, float]) -> None:
         """Keep the loss; test where its turn has come."""

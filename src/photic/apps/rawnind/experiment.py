@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import math
 import re
+import secrets
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from photic.apps.rawnind.image_metrics import higher_is_better
 from photic.apps.rawnind.training_config import TrainingConfig
-from photic.core.errors import ConfigError, DataError
+from photic.core.errors import CheckpointError, ConfigError, DataError
 from photic.core.files import write_json
 from photic.core.plugins import model_source
 from photic.inference.predictor import model_file
 
 RECORDS = "experiment.json"
+LAST = "checkpoints/last.safetensors"
 FORMAT = 1
 _NAME = re.compile(r"step_(\d+)\.safetensors$")
 _NOT_CHOSEN_BY = re.compile(r"^(test|train)[_/]|^(lr|learning_rate|step|epoch|seconds)$")
@@ -26,11 +29,11 @@ class CleanExperimentManager:
     """Keeps the values of every validation, and of the checkpoints the best ones of each value.
 
     Values whose names begin with ``test_`` or ``train_`` are recorded and choose nothing: a model that was chosen on test
-    scenes would look better there than it is. What was recorded in the folder before is there again.
+    scenes would look better there than it is.
 
     Args:
-        config: names the folder and how many to keep; the following go before it.
-        folder: where the experiment's files lie; made when something is written.
+        config: says where experiments go and how many checkpoints to keep.
+        folder: of an experiment, whose records are there again; None: a new one. It is made when something is written.
         keep_best: checkpoints per value.
         metrics: values that choose checkpoints; None: all.
         larger_is_better: whether more of a value is better, where its name does not say so (registered metrics do; what else
@@ -58,7 +61,7 @@ class CleanExperimentManager:
         larger_is_better: Mapping[str, bool] | None = None,
     ) -> None:
         self.config = TrainingConfig.of(config)
-        self.folder = Path(folder) if folder is not None else self.config.folder
+        self.folder = Path(folder) if folder is not None else new_folder(self.config)
         self.keep_best = self.config.keep_best if keep_best is None else keep_best
         if self.keep_best < 1:
             raise ConfigError(f"keep_best: expected 1 or more checkpoints for each value, got {self.keep_best}")
@@ -79,7 +82,7 @@ class CleanExperimentManager:
     @property
     def last_path(self) -> Path:
         """Where the newest checkpoint lies, to go on from."""
-        return self.checkpoints / "last.safetensors"
+        return self.folder / LAST
 
     def record_metrics(self, step: int, metrics: Mapping[str, float]) -> None:
         """Take values of a step in, beside those that are known of it, and write them to disk.
@@ -145,6 +148,23 @@ class CleanExperimentManager:
 def create_experiment_manager(config: TrainingConfig | Mapping[str, Any] | str | Path | None = None, **kw: Any) -> CleanExperimentManager:
     """Return the manager of an experiment; arguments as for :class:`CleanExperimentManager`."""
     return CleanExperimentManager(config, **kw)
+
+
+def new_folder(config: TrainingConfig) -> Path:
+    """Return a folder for a training, that no other has; it is not made."""
+    return config.experiments / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+
+
+def newest_checkpoint(folder: Path) -> Path:
+    """Return the checkpoint to go on from of an experiment's folder, or of the newest experiment in it.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    found = [path for path in (folder / LAST, *folder.glob(f"*/{LAST}")) if path.is_file()]
+    if not found:
+        raise CheckpointError(f"{folder}: no checkpoint to go on from (expected {LAST} in it, or in a folder in it)")
+    return found[0] if found[0] == folder / LAST else max(found, key=lambda path: path.stat().st_mtime_ns)
 
 
 def best_checkpoint(folder: Path) -> Path | None:

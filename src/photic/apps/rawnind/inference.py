@@ -161,8 +161,7 @@ class CleanDenoiser:
             )
         if not array.size or not np.isfinite(array).all():
             raise DataError(f"{type(self).__name__}: expected finite values, some of {array.shape} are not, or there are none")
-        made = self._denoised(self._picture(array), noise, _factors(balance), strength)
-        planes = np.ascontiguousarray(made.transpose(2, 0, 1))
+        planes = np.ascontiguousarray(self._denoised(self._picture(array), noise, _factors(balance), strength).transpose(2, 0, 1))
         return torch.from_numpy(planes).to(image.device) if isinstance(image, Tensor) else planes
 
     def denoise_batch(

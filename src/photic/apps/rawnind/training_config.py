@@ -76,7 +76,7 @@ class TrainingConfig(Config):
     output_dir: Path = Path("runs")
     """Folder of all experiments."""
     experiment_name: str = "raw_denoise_python"
-    """Folder in it with checkpoints, values and pictures."""
+    """Folder in it; every training has one of its own there, with checkpoints, values and pictures."""
     keep_best: Annotated[int, Range(ge=1)] = 2
     """Checkpoints that are kept for each value of validation, the best ones."""
     seed: Annotated[int, Range(ge=0)] = 42
@@ -106,8 +106,8 @@ class TrainingConfig(Config):
         return "mosaic" if self.input_channels == 4 else "rgb"
 
     @property
-    def folder(self) -> Path:
-        """Where the experiment's files go."""
+    def experiments(self) -> Path:
+        """Folder of all trainings of this experiment, each of which has one in it."""
         return self.output_dir / self.experiment_name
 
     @property
