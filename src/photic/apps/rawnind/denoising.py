@@ -76,7 +76,7 @@ def load_denoiser(model: Path | str, device: str = "auto") -> LoadedModel:
         UnknownNameError: there is no such model.
     """
     loaded = load(model_source(model), device)
-    network_of(loaded)
+    network_of(loaded).to(memory_format=torch.channels_last)  # convolutions are quicker so
     return loaded
 
 
