@@ -9,7 +9,7 @@ from photic.cli.compose import Job, UserConfig, changes_of, configuration, jobs,
 from photic.cli.parser import shown
 from photic.core.errors import ConfigError, UnknownNameError
 from photic.core.registry import registry_of
-from photic.workflows.recipes import list_recipes, recipe, resolve
+from photic.workflows.recipes import recipe, recipe_entries, resolve
 
 
 def only(*overrides: str, user: UserConfig | None = None) -> Job:
@@ -163,7 +163,11 @@ OVERRIDES: list[tuple[list[str], dict[str, Any]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", list_recipes())
+# The first recipe of each application, and one with everything; every recipe is held to the same in tests/contracts/test_recipes.py.
+REPRESENTATIVES = sorted({"severstal", *{entry.plugin: entry.name for entry in reversed(recipe_entries())}.values()})
+
+
+@pytest.mark.parametrize("name", REPRESENTATIVES)
 @pytest.mark.parametrize(("words", "mapping"), OVERRIDES, ids=range(len(OVERRIDES)))
 def test_command_line_and_python_resolve_to_the_same_configuration(name: str, words: list[str], mapping: dict[str, Any]) -> None:
     from photic.workflows.config import TrainConfig
