@@ -1,8 +1,9 @@
 """Development of real camera files against LibRaw's own, DNGs reopened, and files that are no good.
 
-Tolerances: demosaicers differ in detail and at edges, and LibRaw (AHD) clips to white before it demosaics where we clip after. So
-pictures are compared as means over 16 x 16 pixels, of blocks in which less than 1 pixel in 100 is anywhere near white: there no block may
-differ by more than 0.006 (of white), and the mean over all of them by more than 0.1 % of itself in any colour.
+Tolerances: demosaicers differ in detail and at edges (LibRaw's bilinear one is taken here), LibRaw clips to white before it demosaics where
+we clip after, and cuts off at 0 what lies below black or outside Rec.2020. So pictures are compared as means over 16 x 16 pixels, of blocks
+with less than 1 pixel in 100 near white or at 0. There no block may differ by more than 0.02 of white, 99.9 % of them by less than 0.01,
+and the mean of all of them, in each colour, by 0.1 % of itself (0.04 % of that is LibRaw's rounding down to whole numbers).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import pytest
 import rawpy
 
 from photic.apps.rawnind.bands import gathered
-from photic.apps.rawnind.developing import Development, balance_of, camera_bands, develop
+from photic.apps.rawnind.developing import Developer, Development, balance_of, camera_bands, develop
 from photic.apps.rawnind.dng import write_linear_dng, write_mosaic_dng
 from photic.apps.rawnind.picture import RawPicture
 from photic.apps.rawnind.reading import read_raw
@@ -46,10 +47,16 @@ def demosaiced(camera_file):
     return gathered(camera_bands(picture, "malvar"), picture.size)
 
 
+@pytest.fixture(scope="module")
+def developed(camera_file, demosaiced):
+    _, picture, _ = camera_file
+    return Developer(picture, Development()).rows(demosaiced).clip(0, 1)
+
+
 def libraw(path: Path, picture: RawPicture, **more: object) -> np.ndarray:
-    """LibRaw's development in linear Rec.2020, with the same white balance."""
+    """LibRaw's development in linear Rec.2020, with the same white balance unless told otherwise."""
     factors = balance_of(picture, "as-shot")
-    balance = {} if more else {"user_wb": [factors[0], 1, factors[2], 1]}
+    balance = {} if "use_camera_wb" in more else {"user_wb": [factors[0], 1, factors[2], 1]}
     with rawpy.imread(str(path)) as raw:
         made = raw.postprocess(
             gamma=(1, 1),
@@ -84,15 +91,21 @@ def test_levels_pattern_and_facts(camera_file):
     np.testing.assert_allclose(picture.values, (stored - level) / (white - level), atol=1e-6)
 
 
-def test_development_agrees_with_libraw_s_own(camera_file):
+def test_development_agrees_with_libraw_s_own(camera_file, developed):
     path, picture, _ = camera_file
-    ours = develop(picture, Development(demosaic="malvar")).clip(0, 1)
-    theirs = libraw(path, picture)
-    near_white = blocks(((theirs > 0.9) | (ours > 0.9)).any(axis=2, keepdims=True))[..., 0]
-    ours, theirs = (blocks(made)[near_white < 0.01] for made in (ours, theirs))
-    assert len(ours) > 5000
-    assert np.abs(ours - theirs).max() < 6e-3
+    theirs = libraw(path, picture, demosaic_algorithm=rawpy.DemosaicAlgorithm.LINEAR)
+    judged = comparable(developed, theirs)
+    ours, theirs = blocks(developed)[judged], blocks(theirs)[judged]
+    assert len(ours) > 2000
+    assert np.abs(ours - theirs).max() < 0.02
+    assert np.quantile(np.abs(ours - theirs), 0.999) < 0.01
     np.testing.assert_allclose(ours.mean(0), theirs.mean(0), rtol=1e-3)
+
+
+def comparable(*pictures: np.ndarray) -> np.ndarray:
+    """Return the blocks in which next to nothing is near white or at 0."""
+    extreme = [((picture > 0.9) | (picture <= 0)).any(axis=2, keepdims=True) for picture in pictures]
+    return np.max([blocks(places)[..., 0] for places in extreme], axis=0) < 0.01
 
 
 def test_a_mosaic_dng_is_the_same_picture_for_libraw(camera_file, tmp_path):
@@ -100,20 +113,23 @@ def test_a_mosaic_dng_is_the_same_picture_for_libraw(camera_file, tmp_path):
     write_mosaic_dng(tmp_path / "a.dng", picture)
     with rawpy.imread(str(path)) as before, rawpy.imread(str(tmp_path / "a.dng")) as after:
         np.testing.assert_array_equal(after.raw_image_visible, before.raw_image_visible)
-    np.testing.assert_allclose(libraw(tmp_path / "a.dng", picture, use_camera_wb=True), libraw(path, picture), atol=2e-3)
+    again, first = libraw(tmp_path / "a.dng", picture, use_camera_wb=True, half_size=True), libraw(path, picture, half_size=True)
+    np.testing.assert_allclose(again, first, atol=1e-3)
     back = read_raw(tmp_path / "a.dng")
     np.testing.assert_array_equal(back.values, picture.values)
     _same_facts(back, picture)
 
 
-def test_a_linear_dng_keeps_brightness_balance_and_exif(camera_file, demosaiced, tmp_path):
-    _, picture, _ = camera_file
+def test_a_linear_dng_keeps_brightness_balance_and_exif(camera_file, demosaiced, developed, tmp_path):
+    picture = camera_file[1].cropped(200, 100, 900, 1200)
+    demosaiced, developed = (whole[200:1100, 100:1300] for whole in (demosaiced, developed))
     write_linear_dng(tmp_path / "a.dng", picture.size, [(0, demosaiced)], picture)
     back = read_raw(tmp_path / "a.dng")
     np.testing.assert_allclose(back.values, demosaiced.clip(-64 / 65471, 1), atol=1e-5)
     _same_facts(back, picture)
-    theirs, ours = libraw(tmp_path / "a.dng", picture, use_camera_wb=True), develop(picture, Development(demosaic="malvar")).clip(0, 1)
-    np.testing.assert_allclose(theirs.mean((0, 1)), ours.mean((0, 1)), rtol=2.5e-3)
+    theirs = libraw(tmp_path / "a.dng", picture, use_camera_wb=True)
+    judged = comparable(developed, theirs)
+    np.testing.assert_allclose(blocks(theirs)[judged].mean(0), blocks(developed)[judged].mean(0), rtol=2e-3)
 
 
 def _same_facts(back: RawPicture, picture: RawPicture) -> None:
