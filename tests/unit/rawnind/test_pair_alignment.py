@@ -54,7 +54,7 @@ def test_a_shift_is_found_with_the_sign_that_is_stated(shift, noise):
         assert found.gain == pytest.approx(4, rel=0.02)
         assert found.residual_px == pytest.approx((0, 0), abs=0.1)
         assert found.psnr == pytest.approx(20, abs=0.5)  # noise of 0.1 in the scale of the brighter picture
-        assert found.coarse_psnr == pytest.approx(20 + 20 * math.log10(8), abs=1.5)
+        assert found.coarse_psnr > 20 + 20 * math.log10(8) + 5  # the noise that means keep is taken off
 
 
 def moved(picture: np.ndarray, down: float, right: float) -> np.ndarray:

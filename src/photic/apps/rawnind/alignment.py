@@ -30,6 +30,7 @@ _PARTS = (3, 4)
 _LEAST_SIDE_PX = 16
 _SURE_PX = 0.1  # standard error below which a part's residual counts
 _COARSE_PX = 8
+_LEAST_SHARE = 0.01  # of a mean square, to which taking off noise may reduce it
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class PairAlignment:
     psnr: float
     """PSNR of green over valid pixels, in the scale of the brighter picture (1 is its white), in dB. Noise counts."""
     coarse_psnr: float
-    """The same of means over 8 x 8 pixels, which noise hardly changes, and content does."""
+    """The same of means over 8 x 8 pixels, less what white noise leaves in them (a 64th of its variance): how far the content differs."""
 
 
 def overlap(size: tuple[int, int], shift: tuple[int, int]) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
@@ -112,7 +113,7 @@ def align_pair(anchor: Plane, other: Plane, valid_anchor: Mask, valid_other: Mas
         gain=gain,
         l1=pair.judged[shift][0],
         psnr=_psnr(mse, brighter),
-        coarse_psnr=_psnr(_coarse_mse(difference, valid), brighter),
+        coarse_psnr=_psnr(_coarse_mse(difference, valid, mse), brighter),
     )
 
 
@@ -198,13 +199,16 @@ def _least_squares(slopes: list[Plane], rest: Plane, sure: Mask) -> tuple[float,
     return (float(found[0]), float(found[1])) if errors.max() < _SURE_PX else None
 
 
-def _coarse_mse(difference: NDArray[np.floating], valid: Mask) -> float:
-    """Return the mean square of means over cells of 8 x 8; nan where no cell is valid as a whole."""
+def _coarse_mse(difference: NDArray[np.floating], valid: Mask, mse: float) -> float:
+    """Return the mean square of means over cells of 8 x 8, less that of noise; nan where no cell is valid as a whole."""
     height, width = (side // _COARSE_PX * _COARSE_PX for side in valid.shape)
     cells = (height // _COARSE_PX, _COARSE_PX, width // _COARSE_PX, _COARSE_PX)
     whole = valid[:height, :width].reshape(cells).all(axis=(1, 3))
     means = difference[:height, :width].reshape(cells).mean(axis=(1, 3), dtype=np.float64)[whole]
-    return float(np.mean(np.square(means))) if means.size else math.nan
+    if not means.size:
+        return math.nan
+    coarse = float(np.mean(np.square(means)))
+    return max(coarse - mse / _COARSE_PX**2, _LEAST_SHARE * coarse)
 
 
 def _psnr(mse: float, brighter: float) -> float:
