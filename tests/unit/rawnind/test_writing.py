@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import shutil
 import struct
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -278,3 +280,36 @@ def test_notes_say_what_was_decided(picture, tmp_path):
     unknown = replace(picture, white_balance=None)
     assert "daylight" in write_developed(tmp_path / "a.jpg", SIZE, bands_of(picture.values), unknown)[0]
     assert "below black" in write_linear_dng(tmp_path / "a.dng", SIZE, bands_of(picture.values - 0.2), picture)[0]
+
+
+@pytest.mark.skipif(shutil.which("darktable-cli") is None, reason="darktable-cli is not installed (Debian: darktable)")
+@pytest.mark.parametrize("kind", ["linear", "mosaic"])
+def test_darktable_opens_dngs_as_bright_as_we_do_and_with_their_facts(kind, picture, tmp_path):
+    light = scene(300, 400).astype(np.float32)
+    camera = replace(picture, values=light)
+    if kind == "linear":
+        write_linear_dng(tmp_path / "a.dng", (300, 400), bands_of(light), camera)
+    else:
+        camera = replace(picture, values=mosaicked(light, BAYER["GBRG"]).astype(np.float32), pattern=BAYER["GBRG"])
+        write_mosaic_dng(tmp_path / "a.dng", camera)
+    plain = ("plugins/darkroom/workflow=none", "plugins/darkroom/chromatic-adaptation=legacy", "plugins/imageio/format/tiff/bpp=16")
+    words = ["darktable-cli", str(tmp_path / "a.dng"), str(tmp_path / "a.tif"), "--core", "--library", ":memory:"]
+    words += [
+        "--configdir",
+        str(tmp_path / "config"),
+        "--cachedir",
+        str(tmp_path / "cache"),
+        *(word for it in plain for word in ("--conf", it)),
+    ]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    theirs = read_photo(tmp_path / "a.tif")
+    ours = encoded(develop(camera, Development(space="srgb", demosaic="malvar")), np.uint16)
+    margin = (ours.shape[0] - theirs.size[0]) // 2, (ours.shape[1] - theirs.size[1]) // 2
+    cut = ours[margin[0] : margin[0] + theirs.size[0], margin[1] : margin[1] + theirs.size[1]]
+    inside = ((cut > 1000) & (cut < 64000)).all(axis=2)
+    assert inside.mean() > 0.4
+    np.testing.assert_allclose(theirs.pixels[inside].mean(0), cut[inside].mean(0), rtol=0.01)
+    block = exif.unpack(theirs.exif)
+    assert block.tags[0x0110].data == b"Made Camera\x00"
+    assert 0x829A in block.below[exif.EXIF_IFD].tags
