@@ -99,8 +99,7 @@ def test_ms_ssim_equals_a_slow_reference_and_nearly_torchmetrics(shape):
         np.testing.assert_allclose(found.numpy(), near.numpy(), atol=2e-3)
 
 
-@pytest.mark.parametrize("size", [(161, 161), (176, 200), (199, 183), (256, 256)])
-@pytest.mark.parametrize("noise", [0.02, 0.3])
+@pytest.mark.parametrize(("size", "noise"), [((161, 161), 0.02), ((176, 200), 0.3), ((199, 183), 0.1)])
 def test_ms_ssim_and_ssim_are_those_of_pytorch_msssim_at_odd_sizes_too(size, noise):
     a, b = (np.clip(p, 0, 1) for p in pair(2, 3, *size, noise=noise))
     for dtype in (torch.float64, torch.float32):
