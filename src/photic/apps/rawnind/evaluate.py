@@ -35,7 +35,7 @@ _EXAMPLES = """examples:
   photic evaluate rawdenoise data.root=PHOTOS                # clean raw files and photographs, with made noise
   photic evaluate rawdenoise data.name=rawnind_pairs data.root=PREPARED
 PSNR and MS-SSIM are of developed pictures (white-balanced, sRGB) at full resolution, not rounded to 8 bits; masked pixels do not count.
-Networks are told the noise that the data know. MS-SSIM is left out for pictures with a side below 176 pixels."""
+Networks are told the noise that the data know. MS-SSIM is left out for pictures with a side below 161 pixels."""
 
 
 def main(arguments: list[str]) -> int:

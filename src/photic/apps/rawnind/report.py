@@ -22,7 +22,7 @@ _AT = "_iso"
 """Between the name of a value and the ISO value, in validation's results."""
 _HINTS = {
     "psnr": "peak signal-to-noise ratio of developed pictures; larger is better, 3 dB is half the error's energy",
-    "ms_ssim": "structural similarity over five scales, at most 1; of pictures with sides of 176 pixels and more",
+    "ms_ssim": "structural similarity over five scales, at most 1; of pictures with sides of 161 pixels and more",
 }
 
 
