@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rawpy
+from scipy.ndimage import minimum_filter
 
 from photic.apps.rawnind.bands import gathered
 from photic.apps.rawnind.developing import Developer, Development, balance_of, camera_bands, develop
@@ -50,7 +51,8 @@ def demosaiced(camera_file):
 @pytest.fixture(scope="module")
 def developed(camera_file, demosaiced):
     _, picture, _ = camera_file
-    return Developer(picture, Development()).rows(demosaiced).clip(0, 1)
+    developer = Developer(picture, Development())
+    return developer.full * developer.rows(demosaiced).clip(0, 1)  # where we find a sensor full below white, that is 1 for us
 
 
 def libraw(path: Path, picture: RawPicture, **more: object) -> np.ndarray:
@@ -150,6 +152,17 @@ def test_overexposed_sky_is_white_and_not_magenta(real_data):
     assert white.mean() > 0.5
     inside = made.reshape(300, 2, 2155, 2, 3).mean((1, 3))[white]
     assert np.ptp(inside, axis=1).mean() < 0.01
+
+
+def test_a_flame_is_white_although_its_sensor_is_full_below_the_white_level(real_data):
+    picture = read_raw(real_data / "raw/camera/canon_d30_CRW.CRW")
+    developer = Developer(picture, Development(demosaic="malvar", space="srgb"))
+    assert developer.full == pytest.approx(0.925, abs=0.01)
+    part = picture.cropped(0, 900, 300, 400)
+    full = minimum_filter(part.values >= developer.full, 5)  # and everything that demosaicing looks at
+    assert full.sum() > 1000
+    made = developer.rows(gathered(camera_bands(part, "malvar", balance=developer.factors), part.size))[full]
+    assert np.ptp(made, axis=1).max() < 0.01
 
 
 def test_linear_dngs_of_programs_and_phones_are_taken_as_rgb(real_data):

@@ -28,8 +28,9 @@ _METHODS: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], int]] = {
     "normalised": (normalised_convolution, NORMALISED_REACH_PX),
 }
 _BAND_ROWS = 192
-# How the level of full pixels shows in a picture: so many of a colour's values in the top thousandths, more than below them.
-_LEAST_FULL, _FULL_SHARE, _TOP, _BELOW, _CROWDED = 0.7, 1e-4, 0.998, 0.99, 4.0
+# How the level of full pixels shows in a picture: so many of a colour's values near its highest, many times more than just below.
+_LEAST_FULL, _FULL_SHARE, _TOP, _BELOW, _CROWDED = 0.7, 1e-4, 0.975, 0.95, 4.0
+_FULL_QUANTILE = 0.02  # pixels are full at levels that differ by a percent or two; nearly all of them have to count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,10 +187,10 @@ def full_level(picture: RawPicture) -> float:
         highest = float(values.max())
         if not _LEAST_FULL < highest < 1:
             continue
-        top = int((values >= highest * _TOP).sum())
-        near = int((values >= highest * _BELOW).sum()) - top
-        if top > _FULL_SHARE * values.size and top > _CROWDED * near:
-            lowest = min(lowest, highest)
+        full = values[values >= highest * _TOP]
+        near = int((values >= highest * _BELOW).sum()) - full.size
+        if full.size > _FULL_SHARE * values.size and full.size > _CROWDED * near:
+            lowest = min(lowest, float(np.quantile(full, _FULL_QUANTILE)))
     return lowest
 
 
