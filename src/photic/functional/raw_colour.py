@@ -183,4 +183,5 @@ def daylight_balance(xyz_to_camera: NDArray[np.floating]) -> Matrix:
     seen = np.asarray(xyz_to_camera, dtype=np.float64) @ xyz_of_white()
     if not np.isfinite(seen).all() or seen.min() <= 0:
         raise DataError(f"camera matrix: daylight gives {seen.round(4).tolist()}, expected three values above 0")
-    return (seen[1] / seen).astype(np.float64)
+    factors: Matrix = seen[1] / seen
+    return factors

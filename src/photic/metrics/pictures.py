@@ -34,6 +34,8 @@ class PictureMetric(Metric):
     label_text: ClassVar[str]
     needs_target: ClassVar[bool] = True
     """Whether it compares with a true picture; what judges the prediction alone takes anything for a target."""
+    takes_mask: ClassVar[bool] = False
+    """Whether it can leave pixels out; :meth:`measure` then takes a mask."""
 
     def __init__(self, *, gt_mean: bool = False) -> None:
         self.gt_mean = gt_mean
@@ -54,18 +56,23 @@ class PictureMetric(Metric):
         """Return the values ``(B,)`` of clamped (and aligned) pictures ``(B, 3, H, W)``."""
 
     @torch.no_grad()
-    def values(self, prediction: Tensor, target: Tensor | None = None) -> Tensor:
+    def values(self, prediction: Tensor, target: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """Return the value of each picture ``(B,)``, float32.
 
         Args:
             prediction: ``(B, 3, H, W)``.
             target: the same shape; None only where no target is needed.
+            mask: ``(B, 1, H, W)``, 1 where a pixel counts; None counts all.
 
         Raises:
-            DataError: shapes differ or are not ``(B, 3, H, W)``, or pictures are too small.
+            DataError: shapes differ or are not ``(B, 3, H, W)``, pictures are too small, or the metric cannot leave pixels out.
         """
         picture, true = _checked(self.value_name, prediction, target if self.needs_target else prediction)
-        return self.measure(align_mean(picture, true) if self.gt_mean else picture, true)
+        if mask is None or bool((mask > 0).all()):
+            return self.measure(align_mean(picture, true) if self.gt_mean else picture, true)
+        if not self.takes_mask or self.gt_mean:
+            raise DataError(f"{self.value_name}: cannot leave masked pixels out; use psnr, ssim or ms_ssim where pictures have masks")
+        return self.measure(picture, true, mask)  # type: ignore[call-arg]  # those that take a mask take one
 
     def update(self, prediction: Tensor, target: Tensor) -> None:
         """Take pictures ``(B, 3, H, W)`` in.
@@ -97,10 +104,11 @@ class PSNR(PictureMetric):
 
     name = "psnr"
     label_text = "PSNR (dB)"
+    takes_mask = True
 
-    def measure(self, prediction: Tensor, target: Tensor) -> Tensor:
+    def measure(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the ratios ``(B,)``."""
-        return similarity.psnr(prediction, target, 1.0, reduction="none")
+        return similarity.psnr(prediction, target, 1.0, mask=mask, reduction="none")
 
 
 class SSIM(PictureMetric):
@@ -116,11 +124,12 @@ class SSIM(PictureMetric):
 
     name = "ssim"
     label_text = "SSIM"
+    takes_mask = True
 
-    def measure(self, prediction: Tensor, target: Tensor) -> Tensor:
+    def measure(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the similarities ``(B,)``."""
         require_side(self.value_name, prediction, similarity.min_side(1))
-        return similarity.ssim(prediction, target, 1.0, reduction="none")
+        return similarity.ssim(prediction, target, 1.0, mask=mask, reduction="none")
 
 
 class MSSSIM(PictureMetric):
@@ -136,11 +145,12 @@ class MSSSIM(PictureMetric):
 
     name = "ms_ssim"
     label_text = "MS-SSIM"
+    takes_mask = True
 
-    def measure(self, prediction: Tensor, target: Tensor) -> Tensor:
+    def measure(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the similarities ``(B,)``."""
         require_side(self.value_name, prediction, similarity.min_side())
-        return similarity.ms_ssim(prediction, target, 1.0, reduction="none")
+        return similarity.ms_ssim(prediction, target, 1.0, mask=mask, reduction="none")
 
 
 class DeltaE(PictureMetric):

@@ -120,12 +120,9 @@ class RawDenoisingTask(Task):
         return encode(seen, self.config.transfer)
 
     def _values(self, picture: Tensor, target: Tensor, batch: Batch) -> Tensor:
-        """Return the values of each picture ``(B, K)`` and its ISO value, of what a viewer sees; masked pixels are those of the target."""
-        mask = batch.get("mask")
-        if mask is not None:
-            picture = torch.where(mask > 0, picture, target)
+        """Return the values of each picture ``(B, K)`` and its ISO value, of what a viewer sees; masked pixels are left out."""
         shown, true = developed(picture, batch), developed(target, batch)
-        columns = [metric.values(shown, true) for metric in self._metrics]
+        columns = [metric.values(shown, true, batch.get("mask")) for metric in self._metrics]
         iso = batch.get("iso")
         columns.append(torch.full((len(picture),), float("nan"), device=picture.device) if iso is None else iso.float())
         return torch.stack([column.to(torch.float64) for column in columns], dim=1)

@@ -13,7 +13,7 @@ from torchmetrics.functional.image import multiscale_structural_similarity_index
 
 from photic.core.errors import ConfigError, DataError
 from photic.core.registry import metrics
-from photic.metrics.pictures import VALUES, PictureMetric, picture_values
+from photic.metrics.pictures import PSNR, VALUES, DeltaE, PictureMetric, picture_values
 
 ALIGNED = [name for name in VALUES if name.endswith("_gt_mean")]
 
@@ -184,3 +184,16 @@ def test_nothing_seen_is_no_number_and_no_gradient_is_kept():
     assert math.isnan(metrics.get("psnr").compute()["psnr"])
     prediction, target = pictures(1)
     assert not metrics.get("delta_e").values(prediction.requires_grad_(), target).requires_grad
+
+
+def test_masked_pixels_are_left_out_where_a_metric_can_and_refused_where_not():
+    torch.manual_seed(0)
+    prediction, target = torch.rand(1, 3, 20, 30), torch.rand(1, 3, 20, 30)
+    mask = torch.ones(1, 1, 20, 30)
+    mask[..., 15:] = 0
+    found = PSNR().values(prediction, target, mask)
+    torch.testing.assert_close(found, PSNR().values(prediction[..., :15], target[..., :15]))
+    torch.testing.assert_close(PSNR().values(prediction, target, torch.ones_like(mask)), PSNR().values(prediction, target))
+    for metric in (DeltaE(), PSNR(gt_mean=True)):
+        with pytest.raises(DataError, match="cannot leave masked pixels out"):
+            metric.values(prediction, target, mask)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from itertools import pairwise
 
 import numpy as np
@@ -13,8 +14,9 @@ from PIL import Image
 from photic.apps.rawnind.clean import clean_files, half_size, read_clean, scene_of
 from photic.apps.rawnind.drawn import draw_scene
 from photic.apps.rawnind.noise_levels import iso_of, noise_at, random_noise, shot_at
+from photic.apps.rawnind.noise_profiles import read_profiles
 from photic.apps.rawnind.picture import RawPicture
-from photic.apps.rawnind.synthesis import random_camera, seen
+from photic.apps.rawnind.synthesis import MeasuredNoise, random_camera, seen
 from photic.apps.rawnind.synthetic_data import RawGeneratedConfig, RawSyntheticConfig
 from photic.core.errors import ConfigError, DataError
 from photic.core.seeding import numpy_generator, torch_generator
@@ -173,3 +175,23 @@ def test_missing_data_say_what_to_set(tmp_path):
     Image.new("RGB", (200, 200)).save(tmp_path / "only.png")
     with pytest.raises(DataError, match="add pictures"):
         RawSyntheticConfig(root=tmp_path / "only.png").prepare(0)
+
+
+def test_noise_of_measured_cameras_is_drawn_within_what_was_measured(tmp_path):
+    profiles = [{"iso": iso, "a": [iso * 1e-7] * 3, "b": [iso**2 * 1e-12] * 3} for iso in (100, 400, 1600)]
+    models = [{"model": "One", "profiles": profiles}, {"model": "Two", "profiles": profiles[:1]}]
+    path = tmp_path / "noise.json"
+    path.write_text(json.dumps({"noiseprofiles": [{"maker": "Acme", "models": models}]}))
+    source = MeasuredNoise(path, ["Acme One"], (200, 6400))
+    drawn = [source.draw(numpy_generator(0, "x", i)) for i in range(50)]
+    assert all(200 <= iso <= 1600 for _, iso in drawn) and max(iso for _, iso in drawn) > 1000
+    for noise, iso in drawn:
+        assert (noise.shot, noise.read) == pytest.approx(read_profiles(path).profile("Acme One", iso).at_sensor())
+    with pytest.raises(DataError, match="Acme One"):
+        MeasuredNoise(path, ["Acme Ones"], (200, 6400))
+    with pytest.raises(DataError, match="none of 1 cameras was measured"):
+        MeasuredNoise(path, ["Acme Two"], (200, 6400))
+    for name in ("a", "b", "c"):
+        Image.new("RGB", (40, 40)).save(tmp_path / f"{name}.png")
+    with pytest.raises(ConfigError, match=r"data\.noise_profiles, which is not set"):
+        RawSyntheticConfig(root=tmp_path, profile_cameras=("Acme One",), crop_px=16).prepare(0)

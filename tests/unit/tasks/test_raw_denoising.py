@@ -63,7 +63,10 @@ def test_masked_pixels_are_excluded_not_zeroed(data, batch):
         left = task.judged(task.predict(batch), batch)[..., :24] - task.judged(batch["target"], batch)[..., :24]
     assert known.loss.item() == pytest.approx(spoilt.loss.item(), abs=1e-7)
     assert known.loss.item() == pytest.approx(left.abs().mean().item(), rel=1e-4)  # by the number of valid pixels
-    assert torch.isfinite(known.reduced[0]).all()
+    shown, true = (developed(part, batch)[..., :24] for part in (task.predict(batch).detach(), batch["target"]))
+    expected = -10 * (shown - true).square().mean(dim=(1, 2, 3)).log10()
+    torch.testing.assert_close(known.reduced[0][:, 0].float(), expected, atol=1e-3, rtol=0)
+    assert torch.equal(known.reduced[0], spoilt.reduced[0])
 
 
 def test_values_are_kept_for_each_picture_with_its_iso(data, batch):

@@ -41,7 +41,8 @@ def _ramp(rng: np.random.Generator, size: tuple[int, int]) -> NDArray[np.uint8]:
     along = rows * np.sin(angle) + columns * np.cos(angle)
     along = (along - along.min()) / max(float(np.ptp(along)), 1e-9)
     ends = rng.uniform(10, 245, (2, 3))
-    return (ends[0] + along[..., None] * (ends[1] - ends[0])).astype(np.uint8)
+    ramp: NDArray[np.uint8] = (ends[0] + along[..., None] * (ends[1] - ends[0])).astype(np.uint8)
+    return ramp
 
 
 def _colour(rng: np.random.Generator) -> tuple[int, int, int]:

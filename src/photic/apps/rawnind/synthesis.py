@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,6 +15,8 @@ from torch import Tensor
 
 from photic.apps.rawnind.drawn import draw_scene
 from photic.apps.rawnind.noise_levels import iso_of, random_noise
+from photic.apps.rawnind.noise_profiles import read_profiles
+from photic.core.errors import DataError
 from photic.core.seeding import numpy_generator, torch_generator
 from photic.data.augment import Augmented
 from photic.data.augment.paired import View, random_view
@@ -244,3 +247,33 @@ class TypicalNoise:
         """Return noise and ISO value."""
         noise = random_noise(rng, self.iso, self.row_share)
         return noise, iso_of(noise.shot)
+
+
+class MeasuredNoise:
+    """Noise of cameras that somebody measured, at ISO values evenly drawn by their logarithm.
+
+    Args:
+        path: the user's file of noise profiles.
+        cameras: which of its cameras to draw from; empty: all.
+        iso: lowest and highest value; of each camera only what was measured is drawn.
+
+    Raises:
+        DataError: the file cannot be read or lacks a camera, or none was measured in that range.
+    """
+
+    def __init__(self, path: Path, cameras: Sequence[str], iso: tuple[float, float]) -> None:
+        profiles = read_profiles(path)
+        for name in cameras:
+            profiles.profile(name, iso[0])  # says which names are near, where there is no such camera
+        chosen = [profiles[name] for name in cameras or profiles]
+        spans = [(camera, max(iso[0], float(camera.iso[0])), min(iso[1], float(camera.iso[-1]))) for camera in chosen]
+        self.spans = [span for span in spans if span[1] <= span[2]]
+        if not self.spans:
+            raise DataError(f"{path}: none of {len(chosen)} cameras was measured between ISO {iso[0]:g} and {iso[1]:g}")
+
+    def draw(self, rng: np.random.Generator) -> tuple[SensorNoise, float]:
+        """Return noise and ISO value."""
+        camera, low, high = self.spans[int(rng.integers(len(self.spans)))]
+        iso = math.exp(rng.uniform(math.log(low), math.log(high)))
+        shot, read = camera.at(iso).at_sensor()
+        return SensorNoise(shot=shot, read=read), iso

@@ -13,7 +13,7 @@ import numpy as np
 from photic.apps.rawnind.clean import clean_files, read_all
 from photic.apps.rawnind.drawn import draw_scene
 from photic.apps.rawnind.noise_levels import noise_at
-from photic.apps.rawnind.synthesis import CleanPicture, NoiseSource, SyntheticCrops, SyntheticPictures, TypicalNoise
+from photic.apps.rawnind.synthesis import CleanPicture, MeasuredNoise, NoiseSource, SyntheticCrops, SyntheticPictures, TypicalNoise
 from photic.core.errors import ConfigError, DataError
 from photic.core.registry import datasets
 from photic.core.schema import Range
@@ -163,8 +163,6 @@ class RawSyntheticConfig(SyntheticRawConfig):
             if self.profile_cameras:
                 raise ConfigError("data.profile_cameras: names cameras of data.noise_profiles, which is not set")
             return super()._noise()
-        from photic.apps.rawnind.noise_profiles import MeasuredNoise
-
         return MeasuredNoise(self.noise_profiles, self.profile_cameras, (self.iso_min, self.iso_max))
 
 
