@@ -8,9 +8,8 @@ import os
 import pickle
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -258,34 +257,17 @@ def test_data_of_other_classes_are_refused_with_both_lists(
 
 # --- full disk -----------------------------------------------------------------------------------------------------------------------
 
-# Python ignores SIGXFSZ, so a write beyond the limit fails as on a full disk, after the bytes that still fit.
-LIMITED = """
-import resource, signal, sys
-from photic.cli.main import main
-
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
-sys.exit(main(sys.argv[2:]))
-"""
-
-
-def limited(size: int, arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run a command line in a process that can write no file beyond a size."""
-    return subprocess.run(
-        [sys.executable, "-c", LIMITED, str(size), *arguments], capture_output=True, text=True, check=False, cwd=folder, timeout=300
-    )
+FullDisk = Callable[[int], AbstractContextManager[None]]
 
 
 def test_a_disk_that_fills_up_in_training_leaves_the_previous_checkpoint_from_which_it_goes_on(
-    workplace: Path, run: Path, words: dict[str, list[str]], tmp_path: Path
+    *, workplace: Path, run: Path, words: dict[str, list[str]], refused: Callable[[list[str]], str], tmp_path: Path, full_disk: FullDisk
 ) -> None:
-    before = digests(run)
-    done = limited(file_of("resume", run).stat().st_size // 2, words["resume"], tmp_path)
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr
-    file = file_of("resume", run)
-    assert f"photic: error: {file}: cannot write the checkpoint: " in done.stderr
-    assert f"the previous checkpoint {file} is unchanged. Free some space, then resume the run" in done.stderr
+    before, file = digests(run), file_of("resume", run)
+    with full_disk(file.stat().st_size // 2):
+        message = refused(words["resume"])
+    assert message.startswith(f"{file}: cannot write the checkpoint: ")
+    assert f"the previous checkpoint {file} is unchanged. Free some space, then resume the run" in message
     after = digests(run)
     assert after["last.safetensors"] == before["last.safetensors"]
     assert after.keys() == before.keys(), "no half-written file is left"
@@ -301,21 +283,23 @@ def test_a_disk_that_fills_up_in_training_leaves_the_previous_checkpoint_from_wh
     assert json.loads((run / "results.json").read_text())["status"] == "completed"
 
 
-def test_a_disk_too_full_to_begin_leaves_no_run_folder(workplace: Path, tmp_path: Path) -> None:
-    done = limited(1024, [*TRAIN, f"data.root={workplace / 'strips'}"], tmp_path)
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr
-    assert re.search(r"photic: error: runs/severstal/\S+/config\.yaml: cannot be written: .*Free some space", done.stderr)
+def test_a_disk_too_full_to_begin_leaves_no_run_folder(
+    workplace: Path, refused: Callable[[list[str]], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full_disk: FullDisk
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with full_disk(1024):
+        message = refused([*TRAIN, f"data.root={workplace / 'strips'}"])
+    assert re.match(r"runs/severstal/\S+/config\.yaml: cannot be written: .*Free some space", message)
     assert list(tmp_path.glob("runs/*/*")) == []
 
 
 def test_a_disk_too_full_for_the_predictions_leaves_what_was_there(
-    workplace: Path, run: Path, words: dict[str, list[str]], tmp_path: Path
+    words: dict[str, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str], full_disk: FullDisk
 ) -> None:
     (tmp_path / "out.csv").write_text("earlier")
-    done = limited(64, [*words["predict"], "--force"], tmp_path)
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr
-    assert f"photic: error: {tmp_path / 'out.csv'}: cannot be written: File too large; nothing was changed there" in done.stderr
+    with full_disk(64):
+        assert main([*words["predict"], "--force"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"photic: error: {tmp_path / 'out.csv'}: cannot be written: File too large; nothing was changed there")
     assert (tmp_path / "out.csv").read_text() == "earlier"
     assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".tmp")] == []

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-import resource
-import subprocess
-import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+import torch
 
+from photic.core.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from photic.core.errors import CheckpointError
 from photic.core.files import append_line, atomic_path, remove_leftovers, write_json, write_text
 
 
@@ -43,25 +45,9 @@ def test_leftovers_of_a_killed_writer_are_removed(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["keep"]
 
 
-@pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="this system has no limit on file sizes")
-def test_full_disk_keeps_the_previous_checkpoint(tmp_path: Path) -> None:
-    """The limit on file sizes makes the operating system refuse the write in the middle, as a full disk does."""
-    code = f"""
-import resource, signal, torch
-from pathlib import Path
-from photic.core.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from photic.core.errors import CheckpointError
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-path = Path({str(tmp_path)!r}) / "last.safetensors"
-write_checkpoint(path, Checkpoint({{"w": torch.ones(3)}}))
-resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-try:
-    write_checkpoint(path, Checkpoint({{"w": torch.zeros(1_000_000)}}))
-except CheckpointError as error:
-    assert "the previous checkpoint" in str(error) and "Free some space" in str(error), error
-else:
-    raise SystemExit("no error")
-assert read_checkpoint(path).weights["w"].tolist() == [1, 1, 1]
-assert [p.name for p in path.parent.iterdir()] == ["last.safetensors"], list(path.parent.iterdir())
-"""
-    subprocess.run([sys.executable, "-c", code], check=True)
+def test_full_disk_keeps_the_previous_checkpoint(tmp_path: Path, full_disk: Callable[[int], AbstractContextManager[None]]) -> None:
+    path = write_checkpoint(tmp_path / "last.safetensors", Checkpoint({"w": torch.ones(3)}))
+    with full_disk(100_000), pytest.raises(CheckpointError, match=r"the previous checkpoint .*Free some space"):
+        write_checkpoint(path, Checkpoint({"w": torch.zeros(1_000_000)}))
+    assert read_checkpoint(path).weights["w"].tolist() == [1, 1, 1]
+    assert list(tmp_path.iterdir()) == [path]
