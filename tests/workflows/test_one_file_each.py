@@ -17,10 +17,22 @@ from typing import Any
 import pytest
 
 from .added_parts import ADDED
+from .sessions import Answer, session
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
-KINDS = ["model", "loss", "metric", "augmentation", "optimizer", "schedule", "task"]
+CATALOGUE = {
+    "models": ["extra_net"],
+    "losses": ["extra_loss"],
+    "metrics": ["extra_metric"],
+    "augmentations": ["extra_augmentation"],
+    "optimizers": ["extra_optimizer"],
+    "schedules": ["extra_schedule"],
+    "tasks": ["extra_task"],
+    "datasets": ["extra_data"],
+    "recipes": ["extra_recipe", "second_recipe"],
+    "plugins": ["second"],
+}
 
 
 @pytest.fixture(scope="module")
@@ -46,37 +58,43 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def photic(copy: Path, *words: str) -> str:
-    environment = {**os.environ, "PYTHONPATH": str(copy)}
-    done = subprocess.run(
-        [sys.executable, "-m", "photic", *words], capture_output=True, text=True, check=False, cwd=copy, env=environment, timeout=300
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def python(copy: Path, code: str, *words: str) -> str:
-    environment = {**os.environ, "PYTHONPATH": str(copy)}
-    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False, cwd=copy, env=environment)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def test_what_was_added_is_in_the_catalogue(copy: Path) -> None:
-    where = {**{f"{kind}s": f"extra_{kind}" for kind in KINDS}, "losses": "extra_loss", "models": "extra_net", "datasets": "extra_data"}
-    del where["losss"]
-    wanted = [*where.items(), ("recipes", "extra_recipe"), ("recipes", "second_recipe"), ("plugins", "second")]
-    code = "import sys; from photic.cli.main import main\nfor kind in sys.argv[1:]: main(['list', kind, '--json']); print('---')"
-    lists = python(copy, code, *(kind for kind, _ in wanted)).removesuffix("---\n").split("---\n")
-    for (kind, name), found in zip(wanted, lists, strict=True):
-        assert name in [row["name"] for row in json.loads(found)], kind
-
-
-def test_a_run_is_trained_and_applied_with_all_of_it(copy: Path) -> None:
+@pytest.fixture(scope="module")
+def said(copy: Path) -> dict[str, Answer]:
+    """What command lines say that use what was added, all run in the copy."""
     import numpy as np
     from PIL import Image
 
-    photic(copy, "train", "recipe=extra_recipe", "--quiet")
+    Image.fromarray(np.zeros((32, 64), np.uint8)).save(copy / "strip.png")
+    (copy / "scan.extra").write_text("".join(f"{4 + x} {4 + y}\n" for x in range(0, 12, 2) for y in range(0, 12, 2)))
+    lines = {
+        **{kind: ["list", kind, "--json"] for kind in CATALOGUE},
+        "command": ["second"],
+        "configuration": ["train", "recipe=second_recipe", "--cfg", "job"],
+        "check": ["data", "check", "ptycho", "scan.extra", "-o", "checked"],
+        "train": ["train", "recipe=extra_recipe", "--quiet"],
+        "predict": ["predict", "runs/extra/*", "strip.png", "-o", "out.txt", "--format", "extra", "--quiet"],
+        "evaluate": ["evaluate", "runs/extra/*", "--fast"],
+    }
+    return session(lines, copy, copy)
+
+
+def python(folder: Path, code: str) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=folder, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_every_command_line_succeeds(said: dict[str, Answer]) -> None:
+    assert {name: answer.err for name, answer in said.items() if answer.status != 0} == {}
+
+
+@pytest.mark.parametrize("kind", CATALOGUE)
+def test_what_was_added_is_in_the_catalogue(said: dict[str, Answer], kind: str) -> None:
+    assert set(CATALOGUE[kind]) <= {row["name"] for row in json.loads(said[kind].out)}
+
+
+def test_a_run_is_trained_and_applied_with_all_of_it(copy: Path, said: dict[str, Answer]) -> None:
     (run,) = (copy / "runs" / "extra").iterdir()
     results: dict[str, Any] = json.loads((run / "results.json").read_text())
     assert results["status"] == "completed"
@@ -84,17 +102,13 @@ def test_a_run_is_trained_and_applied_with_all_of_it(copy: Path) -> None:
     assert results["best"]["monitor"] == "macro_extra"
     assert results["config"]["optimizer"]["name"] == "extra_optimizer"
     assert list(results["config"]["data"]["augment"]) == ["extra_augmentation"]
-    Image.fromarray(np.zeros((32, 64), np.uint8)).save(copy / "strip.png")
-    photic(copy, "predict", str(run), "strip.png", "-o", "out.txt", "--format", "extra", "--quiet")
     assert (copy / "out.txt").read_text() == "strip.png\n"
-    assert photic(copy, "evaluate", str(run), "--fast") == f"the second application evaluates {run} --fast\n"
+    assert said["evaluate"].out == f"the second application evaluates {run.relative_to(copy)} --fast\n"
 
 
-def test_a_reader_reads_its_files(copy: Path) -> None:
-    (copy / "scan.extra").write_text("".join(f"{4 + x} {4 + y}\n" for x in range(0, 12, 2) for y in range(0, 12, 2)))
-    said = photic(copy, "data", "check", "ptycho", "scan.extra", "-o", "checked")
-    assert "36" in said
-    assert "8 x 8" in said
+def test_a_reader_reads_its_files(said: dict[str, Answer]) -> None:
+    assert "36" in said["check"].out
+    assert "8 x 8" in said["check"].out
 
 
 def test_a_forward_operator_is_what_the_contract_calls_one(copy: Path) -> None:
@@ -107,9 +121,9 @@ def test_a_forward_operator_is_what_the_contract_calls_one(copy: Path) -> None:
     assert python(copy, code) == "adjoint\n"
 
 
-def test_an_application_adds_its_command_and_its_recipe(copy: Path) -> None:
-    assert photic(copy, "second") == "the second application\n"
-    assert "name: extra_net" in photic(copy, "train", "recipe=second_recipe", "--cfg", "job")
+def test_an_application_adds_its_command_and_its_recipe(said: dict[str, Answer]) -> None:
+    assert said["command"].out == "the second application\n"
+    assert "name: extra_net" in said["configuration"].out
 
 
 def test_applications_are_deleted_with_their_folders_and_their_lines(copy: Path, tmp_path: Path) -> None:

@@ -16,11 +16,12 @@ import subprocess
 import sys
 import tomllib
 import zipfile
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+from .sessions import Answer, session
 
 PACKAGE = Path(__file__).parent / "tiny_lab_photic"
 
@@ -70,78 +71,96 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-# Several command lines in one process, since importing torch takes longer than each of them.
-SESSION = """
-import json, sys
-from photic.cli.main import main
-
-statuses = {main(words) for words in json.loads(sys.argv[1])}
-sys.exit(statuses.pop() if len(statuses) == 1 else 99)
-"""
-
-Photic = Callable[..., subprocess.CompletedProcess[str]]
+BROUGHT = [
+    ("models", "lab_net", "tiny_lab.networks"),
+    ("losses", "lab_loss", "tiny_lab.losses"),
+    ("datasets", "lab_dots", "tiny_lab.data"),
+    ("metrics", "lab_hits", "tiny_lab.metrics"),
+    ("recipes", "lab_dots", "tiny_lab"),
+    ("plugins", "tiny_lab", "tiny_lab"),
+]
+MISTAKES = [
+    (["model.filter=3"], "config.model: unknown field 'filter'; did you mean 'filters'?"),
+    (["model.filters=0"], "config.model.filters: expected a value >= 1 and <= 64, got 0"),
+    (["loss.sharpnes=1"], "config.loss: unknown field 'sharpnes'; did you mean 'sharpness'?"),
+    (["loss.sharpness=very"], "config.loss.sharpness: expected float, got 'very' (str)"),
+    (["loss.sharpness=-1"], "config.loss.sharpness: expected a value > 0, got -1"),
+    (["data=lab_dot"], "config.data.name: unknown dataset 'lab_dot'; did you mean 'lab_dots'?"),
+]
+SHORT = ["recipe=lab_dots", "training.num_epochs=1", "--quiet"]
+INSTALLED = {
+    **{f"list {kind}": ["list", kind, "--json"] for kind, _, _ in BROUGHT},
+    **{f"list {kind} {name}": ["list", kind, name] for kind, name, _ in BROUGHT},
+    "schema of lab_net": ["list", "models", "lab_net", "--schema"],
+    "schema of lab_loss": ["list", "losses", "lab_loss", "--schema", "--json"],
+    "help": ["--help"],
+    "train": ["train", "recipe=lab_dots", "--quiet"],
+    "train longer": ["train", *SHORT, "output_dir=longer"],
+    "sweep": ["train", "-m", *SHORT, "output_dir=mixed", "model.name=tiny,labnet", "loss.name=focal,lab_loss"],
+    "sum": ["train", *SHORT, "output_dir=mixed", "loss=sum", "loss.terms={a:{name:lab_loss,sharpness:3.0},b:{name:focal}}"],
+    "evaluate": ["evaluate", "runs/lab/*"],
+    "resume": ["train", "--resume", "longer/lab/*", "training.num_epochs=2", "--quiet"],
+    "predict": ["predict", "runs/lab/*", "pictures", "-o", "out.csv", "--quiet"],
+    "bundle": ["bundle", "runs/lab/*", "-o", "lab.photic"],
+    "predict with the bundle": ["predict", "lab.photic", "pictures", "-o", "out.lab", "--format", "lab", "--quiet"],
+}
+"""Command lines where the package is installed, all of which succeed."""
+MISSING = {
+    "predict": ["predict", "runs/lab/*", "pictures", "-o", "never.csv"],
+    "predict with the bundle": ["predict", "lab.photic", "pictures", "-o", "never.csv"],
+    "evaluate": ["evaluate", "runs/lab/*"],
+    "resume": ["train", "--resume", "runs/lab/*", "training.num_epochs=9"],
+    "train": ["train", "recipe=lab_dots"],
+}
+"""Command lines that need it, where it is not installed."""
+Said = dict[str, Answer]
 
 
 @pytest.fixture(scope="module")
-def photic(place: Path) -> Photic:
-    """Run command lines where the package is installed (``installed=False``: where it is not), all with the same exit status."""
+def said(place: Path) -> Said:
+    """What is said where the package is installed."""
+    import numpy as np
+    from PIL import Image
 
-    def run(*lines: list[str], installed: bool = True, status: int = 0) -> subprocess.CompletedProcess[str]:
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        if installed:
-            environment["PYTHONPATH"] = str(place / "site")
-        command = ["-m", "photic", *lines[0]] if len(lines) == 1 else ["-c", SESSION, json.dumps(lines)]
-        done = subprocess.run(
-            [sys.executable, *command], capture_output=True, text=True, check=False, cwd=place, env=environment, timeout=300
-        )
-        assert done.returncode == status, done.stdout + done.stderr
-        assert "Traceback" not in done.stderr
-        return done
-
-    return run
+    (place / "pictures").mkdir()
+    for number in range(3):
+        dots = np.full((24, 24), 128, np.uint8)
+        dots[5:8, 5:8] = 255 if number else 0
+        Image.fromarray(dots).save(place / "pictures" / f"{number}.png")
+    mistakes = {f"mistake {message}": ["train", "recipe=lab_dots", *words] for words, message in MISTAKES}
+    return session({**INSTALLED, **mistakes}, place, place / "site")
 
 
 @pytest.fixture(scope="module")
-def trained(place: Path, photic: Photic) -> Path:
+def trained(place: Path, said: Said) -> Path:
     """A run of their recipe."""
-    photic(["train", "recipe=lab_dots", "--quiet"])
     (run,) = (place / "runs" / "lab").iterdir()
     return run
 
 
 @pytest.fixture(scope="module")
-def pictures(place: Path) -> Path:
-    import numpy as np
-    from PIL import Image
-
-    folder = place / "pictures"
-    folder.mkdir()
-    for number in range(3):
-        dots = np.full((24, 24), 128, np.uint8)
-        dots[5:8, 5:8] = 255 if number else 0
-        Image.fromarray(dots).save(folder / f"{number}.png")
-    return folder
+def said_without(place: Path, said: Said) -> Said:
+    """What is said where it is not installed, about what was made where it is."""
+    return session({**MISSING, **{f"list {kind}": ["list", kind] for kind, _, _ in BROUGHT}}, place, None)
 
 
-def test_what_it_brings_is_listed_with_its_module(photic: Photic) -> None:
-    for kind, name, module in [
-        ("models", "lab_net", "tiny_lab.networks"),
-        ("losses", "lab_loss", "tiny_lab.losses"),
-        ("datasets", "lab_dots", "tiny_lab.data"),
-        ("metrics", "lab_hits", "tiny_lab.metrics"),
-        ("recipes", "lab_dots", "tiny_lab"),
-        ("plugins", "tiny_lab", "tiny_lab"),
-    ]:
-        found = json.loads(photic(["list", kind, "--json"]).stdout)
-        assert [row["module"] for row in found if row["name"] == name] == [module]
-        assert len(found) > 1
-        (line,) = [line for line in photic(["list", kind, name]).stdout.splitlines() if line.split()[0] == name]
-        assert line.split()[-1] == module
-        assert name not in photic(["list", kind], installed=False).stdout
+def test_every_command_line_succeeds(said: Said) -> None:
+    assert {name: said[name].err for name in INSTALLED if said[name].status != 0} == {}
 
 
-def test_its_schemas_show_fields_types_ranges_defaults_and_source(photic: Photic) -> None:
-    text = photic(["list", "models", "lab_net", "--schema"]).stdout
+@pytest.mark.parametrize(("kind", "name", "module"), BROUGHT, ids=[kind for kind, _, _ in BROUGHT])
+def test_what_it_brings_is_listed_with_its_module(said: Said, said_without: Said, kind: str, name: str, module: str) -> None:
+    found = json.loads(said[f"list {kind}"].out)
+    assert [row["module"] for row in found if row["name"] == name] == [module]
+    assert len(found) > 1
+    (line,) = [line for line in said[f"list {kind} {name}"].out.splitlines() if line.split()[0] == name]
+    assert line.split()[-1] == module
+    assert said_without[f"list {kind}"].status == 0
+    assert name not in said_without[f"list {kind}"].out
+
+
+def test_its_schemas_show_fields_types_ranges_defaults_and_source(said: Said) -> None:
+    text = said["schema of lab_net"].out
     assert "lab_net (also: labnet)" in text
     assert "class: tiny_lab.networks.LabNetConfig" in text
     assert 'source: Tiny Lab 2026, "All you need is one convolution".' in text
@@ -150,9 +169,9 @@ def test_its_schemas_show_fields_types_ranges_defaults_and_source(photic: Photic
     assert "Number of filters." in text
 
 
-def test_a_plain_class_shows_the_arguments_it_takes(photic: Photic) -> None:
+def test_a_plain_class_shows_the_arguments_it_takes(said: Said) -> None:
     """Its config is made from its signature: the catalogue must show the same fields without importing it."""
-    (found,) = json.loads(photic(["list", "losses", "lab_loss", "--schema", "--json"]).stdout)
+    (found,) = json.loads(said["schema of lab_loss"].out)
     assert {field["name"]: (field["type"], field["range"], field["default"], field["doc"]) for field in found["fields"]} == {
         "weight": ("float", ">= 0", 1.0, "Factor of this loss in the total."),
         "sharpness": ("float", "> 0", 1.0, "factor on the logits, which are saturated sooner where it is large."),
@@ -170,12 +189,7 @@ def test_its_recipe_trains_with_its_network_loss_data_and_metric(trained: Path) 
     assert results["requires"] == ["tiny-lab-photic 0.3.1"]
 
 
-def test_its_pieces_go_together_with_photics_own(place: Path, photic: Photic) -> None:
-    words = ["recipe=lab_dots", "training.num_epochs=1", "output_dir=mixed", "--quiet"]
-    photic(
-        ["train", "-m", *words, "model.name=tiny,labnet", "loss.name=focal,lab_loss"],
-        ["train", *words, "loss=sum", "loss.terms={a:{name:lab_loss,sharpness:3.0},b:{name:focal}}"],
-    )
+def test_its_pieces_go_together_with_photics_own(place: Path, said: Said) -> None:
     found = [json.loads(path.read_text()) for path in (place / "mixed").glob("*/*/results.json")]
     assert {results["status"] for results in found} == {"completed"}
     assert {results["names"]["data"] for results in found} == {"lab_dots"}
@@ -185,39 +199,29 @@ def test_its_pieces_go_together_with_photics_own(place: Path, photic: Photic) ->
     assert {"a", "b"} <= next(results for results in found if results["names"]["loss"] == "sum")["history"][0]["train"].keys()
 
 
-def test_a_mistake_in_its_settings_is_answered_like_any_other(photic: Photic) -> None:
-    cases = [
-        (["model.filter=3"], "config.model: unknown field 'filter'; did you mean 'filters'?"),
-        (["model.filters=0"], "config.model.filters: expected a value >= 1 and <= 64, got 0"),
-        (["loss.sharpnes=1"], "config.loss: unknown field 'sharpnes'; did you mean 'sharpness'?"),
-        (["loss.sharpness=very"], "config.loss.sharpness: expected float, got 'very' (str)"),
-        (["loss.sharpness=-1"], "config.loss.sharpness: expected a value > 0, got -1"),
-        (["data=lab_dot"], "config.data.name: unknown dataset 'lab_dot'; did you mean 'lab_dots'?"),
-    ]
-    lines = photic(*(["train", "recipe=lab_dots", *words] for words, _ in cases), status=2).stderr.splitlines()
-    for line, (_, message) in zip(lines, cases, strict=True):
-        assert line.startswith(f"photic: error: {message}")
+@pytest.mark.parametrize("message", [message for _, message in MISTAKES])
+def test_a_mistake_in_its_settings_is_answered_like_any_other(said: Said, message: str) -> None:
+    answer = said[f"mistake {message}"]
+    assert answer.status == 2
+    assert answer.err.startswith(f"photic: error: {message}")
 
 
-def test_its_run_is_measured_resumed_bundled_and_applied(place: Path, photic: Photic, trained: Path, pictures: Path) -> None:
-    run = shutil.copytree(trained, place / "resumed")
-    photic(
-        ["evaluate", str(trained)],
-        ["train", "--resume", str(run), "training.num_epochs=4", "--quiet"],
-        ["predict", str(trained), str(pictures), "-o", "out.csv", "--quiet"],
-        ["bundle", str(trained), "-o", "lab.photic"],
-        ["predict", "lab.photic", str(pictures), "-o", "out.lab", "--format", "lab", "--quiet"],
-    )
+def test_its_run_is_measured_resumed_bundled_and_applied(place: Path, trained: Path) -> None:
     assert "lab_hits" not in json.loads((trained / "evaluations" / "test.json").read_text())  # a metric of validation
-    assert len(json.loads((run / "results.json").read_text())["history"]) == 4
+    (longer,) = (place / "longer" / "lab").iterdir()
+    assert len(json.loads((longer / "results.json").read_text())["history"]) == 2
     with open(place / "out.csv", newline="") as handle:
         assert [row["decision:bright"] for row in csv.DictReader(handle)] == ["0", "1", "1"]
     assert (place / "out.lab").read_text().splitlines()[1:] == ["1.png=bright", "2.png=bright"]
 
 
-def test_its_command_is_one_of_photics(photic: Photic) -> None:
-    assert photic(["lab-hello", "world"]).stdout == "hello world\n"
-    assert "lab-hello" in photic(["--help"]).stdout
+def test_its_command_is_one_of_photics(place: Path, said: Said) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "photic", "lab-hello", "world"], capture_output=True, text=True, check=False, cwd=place,
+        env={**os.environ, "PYTHONPATH": str(place / "site")},
+    )  # fmt: skip
+    assert done.stdout == "hello world\n", done.stderr
+    assert "lab-hello" in said["help"].out
 
 
 def test_python_sees_it_too(place: Path) -> None:
@@ -233,25 +237,23 @@ def test_python_sees_it_too(place: Path) -> None:
     assert done.stdout == "tiny_lab.networks 3.0\n", done.stderr
 
 
+@pytest.mark.parametrize("name", [name for name in MISSING if name != "train"])
 def test_without_the_package_the_message_says_what_is_missing_and_what_to_install(
-    place: Path, photic: Photic, trained: Path, pictures: Path
+    place: Path, said_without: Said, trained: Path, name: str
 ) -> None:
-    bundle = place / "unknown.photic"
-    photic(["bundle", str(trained), "-o", str(bundle)])
-    lines = [
-        ["predict", str(trained), str(pictures), "-o", "never.csv"],
-        ["predict", str(bundle), str(pictures), "-o", "never.csv"],
-        ["evaluate", str(trained)],
-        ["train", "--resume", str(trained), "training.num_epochs=9"],
-    ]
-    messages = photic(*lines, installed=False, status=2).stderr.splitlines()
-    files = [trained / "checkpoints" / "best.safetensors", bundle, trained / "config.yaml", trained / "config.yaml"]
-    for message, file in zip(messages, files, strict=True):
-        assert message.startswith(f"photic: error: {file}: ")
-        assert "unknown model 'lab_net'" in message
-        assert "It was made with tiny-lab-photic 0.3.1, which is not installed here: pip install tiny-lab-photic" in message
+    run = trained.relative_to(place)
+    files = {"predict": run / "checkpoints" / "best.safetensors", "predict with the bundle": "lab.photic"}
+    answer = said_without[name]
+    assert answer.status == 2
+    assert answer.err.startswith(f"photic: error: {files.get(name, run / 'config.yaml')}: ")
+    assert "unknown model 'lab_net'" in answer.err
+    assert "It was made with tiny-lab-photic 0.3.1, which is not installed here: pip install tiny-lab-photic" in answer.err
     assert not (place / "never.csv").exists()
-    assert "unknown recipe 'lab_dots'" in photic(["train", "recipe=lab_dots"], installed=False, status=2).stderr
+
+
+def test_without_the_package_its_recipe_is_unknown(said_without: Said) -> None:
+    assert said_without["train"].status == 2
+    assert "unknown recipe 'lab_dots'" in said_without["train"].err
 
 
 def test_two_packages_that_bring_the_same_name_are_told_apart(place: Path, tmp_path: Path) -> None:

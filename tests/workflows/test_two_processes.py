@@ -119,22 +119,36 @@ def test_every_sample_is_predicted_once(in_two: tuple[Path, str]) -> None:
             assert [row["file"] for row in csv.DictReader(handle)] == split[phase]
 
 
-def test_a_failure_of_one_ends_both_with_its_message_and_can_be_resumed(in_two: tuple[Path, str], tmp_path: Path) -> None:
-    failed = train_in_two(tmp_path, fault=True)
-    assert failed.returncode != 0
-    assert failed.stderr.count("photic: error:") == 1
-    assert f"photic: error: rank 1 of 2 processes: loss term 'bce_with_logits' turned nan at batch {FAULTY_BATCH}" in failed.stderr
-    run = only_run(tmp_path)
+@pytest.fixture(scope="module")
+def failed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Return the run in whose second process training failed, and what it printed as errors."""
+    folder = tmp_path_factory.mktemp("failed")
+    done = train_in_two(folder, fault=True)
+    assert done.returncode != 0
+    return only_run(folder), done.stderr
+
+
+def test_a_failure_of_one_ends_both_with_its_message(failed: tuple[Path, str]) -> None:
+    run, printed = failed
+    assert printed.count("photic: error:") == 1
+    assert f"photic: error: rank 1 of 2 processes: loss term 'bce_with_logits' turned nan at batch {FAULTY_BATCH}" in printed
     assert results(run)["status"] == "failed"
     assert f"at batch {FAULTY_BATCH}" in results(run)["error"]
 
+
+def test_what_two_processes_wrote_is_not_resumed_by_one(failed: tuple[Path, str]) -> None:
     import photic
 
     with pytest.raises(ConfigError, match=r"written by 2 training processes, now there are 1; resume with `torchrun --nproc-per-node 2"):
-        photic.resume(run, quiet=True)
-    resumed = torchrun("train", "--resume", str(run))
+        photic.resume(failed[0], quiet=True)
+
+
+@pytest.mark.slow
+def test_two_processes_resume_where_they_failed(failed: tuple[Path, str], in_two: tuple[Path, str]) -> None:
+    resumed = torchrun("train", "--resume", str(failed[0]))
     assert resumed.returncode == 0, resumed.stderr[-4000:]
-    assert [dict(values(entry)) for entry in results(run)["history"]] == [dict(values(entry)) for entry in results(in_two[0])["history"]]
+    found, expected = (results(run)["history"] for run in (failed[0], in_two[0]))
+    assert [dict(values(entry)) for entry in found] == [dict(values(entry)) for entry in expected]
 
 
 def test_ddp_needs_processes() -> None:
