@@ -32,6 +32,8 @@ LENS_PX = 0.5
 _LUMA = np.array([0.2126, 0.7152, 0.0722])
 _EDGE_PX = (96, 96)
 _FLAT_PX = 240
+_STEP_PX = 48
+"""How far tiles are apart, at least."""
 _LEAST_LEVEL = 0.01
 
 
@@ -138,7 +140,7 @@ def flat_levels(
     """Return what a network does to the mean levels of flat noisy patches, the sensor clipping at white.
 
     Means are held against those of the samples that the sensor has of each colour, so chance plays no part in them. The patch is made
-    twice, as a whole and in the smallest tiles that are possible.
+    twice, as a whole and in small tiles.
 
     Args:
         network: what denoises.
@@ -150,8 +152,8 @@ def flat_levels(
     noise, made = noise_at(iso), []
     factors = torch.tensor(1 / BALANCE if colour is None else np.array(colour), dtype=torch.float32)
     layout = layout_of(network, pattern)
-    tile_px = layout.overlap + layout.align
-    side = max(_FLAT_PX, tile_px + layout.align)
+    tile_px = layout.overlap + -(-_STEP_PX // layout.align) * layout.align
+    side = max(_FLAT_PX, tile_px + _STEP_PX)
     planes = cfa_planes(pattern, side, side).numpy()
     for number, level in enumerate(levels):
         clean = (level * factors)[:, None, None].expand(3, side, side)
