@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -323,8 +324,12 @@ def save(figure: Figure, path: Path | str, *, force: bool = False) -> Path:
     """
     path = Path(path)
     refuse_existing([path], force=force)
-    content = io.BytesIO()
-    figure.savefig(content, format=path.suffix.lstrip(".").lower() or "png", dpi=_DPI)
+    content, form = io.BytesIO(), path.suffix.lstrip(".").lower() or "png"
+    if form == "png":  # by the canvas itself: `savefig` draws twice, once only to lay the picture out
+        figure.set_dpi(_DPI)
+        FigureCanvasAgg(figure).print_png(content)
+    else:
+        figure.savefig(content, format=form, dpi=_DPI)
 
     def write(temporary: Path) -> None:
         temporary.write_bytes(content.getvalue())
