@@ -21,6 +21,8 @@ from .sessions import Answer, session
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
+# Compiled modules are copied with their sources, which saves compiling them; but not those that another process is writing just now.
+HALF_WRITTEN = "*.pyc.*"
 CATALOGUE = {
     "models": ["extra_net"],
     "losses": ["extra_loss"],
@@ -39,7 +41,7 @@ CATALOGUE = {
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the sources with a file added for each row."""
     folder = tmp_path_factory.mktemp("copy")
-    package = Path(shutil.copytree(ROOT / "src" / "photic", folder / "photic", ignore=shutil.ignore_patterns("__pycache__")))
+    package = Path(shutil.copytree(ROOT / "src" / "photic", folder / "photic", ignore=shutil.ignore_patterns(HALF_WRITTEN)))
     for name, text in ADDED.items():
         (package / name).parent.mkdir(parents=True, exist_ok=True)
         (package / name).write_text(text.lstrip("\n"))
@@ -130,7 +132,7 @@ def test_applications_are_deleted_with_their_folders_and_their_lines(copy: Path,
     """The core works without any application: no module of it imports one."""
     apps = [folder.name for folder in (copy / "photic" / "apps").iterdir() if (folder / "plugin.py").is_file()]
     assert {"defects", "lowlight", "ptycho", "second"} <= set(apps)
-    shutil.copytree(copy / "photic", tmp_path / "photic", ignore=shutil.ignore_patterns(*apps, "__pycache__"))
+    shutil.copytree(copy / "photic", tmp_path / "photic", ignore=shutil.ignore_patterns(*apps, HALF_WRITTEN))
     code = (
         "import sys, photic.core.plugins as plugins; real = plugins.entry_points\n"
         f"plugins.entry_points = lambda **k: [e for e in real(**k) if e.name not in {apps!r}]\n"
