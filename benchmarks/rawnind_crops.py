@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from photic.apps.rawnind.index import Crop, PairEntry, PairIndex, write_index
-from photic.apps.rawnind.pair_datasets import RawNindPairsConfig
-from photic.apps.rawnind.tiles import write_tile
+from photic.apps.rawnind.pairs.index import Crop, PairEntry, PairIndex, write_index
+from photic.apps.rawnind.pairs.pair_datasets import RawNindPairsConfig
+from photic.apps.rawnind.pairs.tiles import write_tile
 from photic.core.registry import models
 from photic.data.base import SampleSet
 from photic.models.raw_denoising import RawDenoiserConfig

@@ -50,9 +50,9 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, float]:
 
     torch.set_num_threads(options.threads)
     from photic.apps.rawnind.denoising import denoised_bands
-    from photic.apps.rawnind.dng import write_linear_dng
+    from photic.apps.rawnind.files.dng import write_linear_dng
+    from photic.apps.rawnind.files.reading import read_raw
     from photic.apps.rawnind.picture import RawPicture
-    from photic.apps.rawnind.reading import read_raw
     from photic.core.registry import models
     from photic.functional.cfa import BAYER
     from photic.functional.raw_colour import XYZ_TO_SRGB
@@ -119,7 +119,7 @@ def main() -> int:
 
 def write_mosaic(megapixels: float, path: Path) -> None:
     """Write the mosaic as a DNG."""
-    from photic.apps.rawnind.dng import write_mosaic_dng
+    from photic.apps.rawnind.files.dng import write_mosaic_dng
     from photic.apps.rawnind.picture import RawPicture
     from photic.functional.cfa import BAYER
     from photic.functional.raw_colour import XYZ_TO_SRGB

@@ -19,10 +19,10 @@ import numpy as np
 import torch
 
 from photic.apps.rawnind.denoising import denoise, layout_of, load_denoiser, network_of
-from photic.apps.rawnind.drawn import draw_scene
-from photic.apps.rawnind.evaluation import BALANCE, flat_levels, sharpness_table
-from photic.apps.rawnind.noise_levels import noise_at
+from photic.apps.rawnind.evaluating.evaluation import BALANCE, flat_levels, sharpness_table
 from photic.apps.rawnind.picture import RawPicture
+from photic.apps.rawnind.synthetic.drawn import draw_scene
+from photic.apps.rawnind.synthetic.noise_levels import noise_at
 from photic.functional.cfa import RGGB, cfa_planes, mosaic_of
 from photic.models.raw_denoising import RawDenoiser
 

@@ -16,10 +16,10 @@ from photic.apps.lowlight.datasets import LowLightDataConfig
 from photic.apps.ptycho.datasets import GroupedScanConfig
 from photic.apps.ptycho.raw import save_raw_npz
 from photic.apps.ptycho.simulate import generated_scan
-from photic.apps.rawnind.index import Crop, PairEntry, PairIndex, write_index
-from photic.apps.rawnind.pair_datasets import RawPairsConfig
-from photic.apps.rawnind.synthetic_data import SyntheticRawConfig
-from photic.apps.rawnind.tiles import write_tile
+from photic.apps.rawnind.pairs.index import Crop, PairEntry, PairIndex, write_index
+from photic.apps.rawnind.pairs.pair_datasets import RawPairsConfig
+from photic.apps.rawnind.pairs.tiles import write_tile
+from photic.apps.rawnind.synthetic.synthetic_data import SyntheticRawConfig
 from photic.core.errors import ConfigError
 from photic.core.registry import datasets
 from photic.core.schema import field_types

@@ -18,11 +18,11 @@ import pytest
 import rawpy
 from scipy.ndimage import minimum_filter
 
-from photic.apps.rawnind.bands import gathered
-from photic.apps.rawnind.developing import Developer, Development, balance_of, camera_bands, develop
-from photic.apps.rawnind.dng import write_linear_dng, write_mosaic_dng
+from photic.apps.rawnind.files.bands import gathered
+from photic.apps.rawnind.files.developing import Developer, Development, balance_of, camera_bands, develop
+from photic.apps.rawnind.files.dng import write_linear_dng, write_mosaic_dng
+from photic.apps.rawnind.files.reading import read_raw
 from photic.apps.rawnind.picture import RawPicture
-from photic.apps.rawnind.reading import read_raw
 from photic.data.photo import exif
 from photic.functional.cfa import BAYER
 
@@ -180,7 +180,7 @@ def test_invalid_files_are_refused_under_a_limit_of_memory(real_data):
     program = f"""
         import resource
         from pathlib import Path
-        from photic.apps.rawnind.reading import read_raw
+        from photic.apps.rawnind.files.reading import read_raw
         from photic.core.errors import DataError
         resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))
         for name in ("Canon-R6-pruned.CR3", "IMG_1361.dng", "issue_857_poc.raf"):

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from photic.apps.rawnind.files.reading import read_raw
 from photic.apps.rawnind.predict import main as predict
-from photic.apps.rawnind.reading import read_raw
 from photic.data.photo import exif
 
 pytestmark = pytest.mark.real

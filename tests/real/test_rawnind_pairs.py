@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from photic.apps.rawnind.dataverse import read_listing
-from photic.apps.rawnind.index import read_index
-from photic.apps.rawnind.layouts import read_scenes, scene_in_name
-from photic.apps.rawnind.pair_datasets import RawRgbPairsConfig
-from photic.apps.rawnind.preparation import prepare
-from photic.apps.rawnind.tiles import open_tile
+from photic.apps.rawnind.pairs.dataverse import read_listing
+from photic.apps.rawnind.pairs.index import read_index
+from photic.apps.rawnind.pairs.layouts import read_scenes, scene_in_name
+from photic.apps.rawnind.pairs.pair_datasets import RawRgbPairsConfig
+from photic.apps.rawnind.pairs.preparation import prepare
+from photic.apps.rawnind.pairs.tiles import open_tile
 
 pytestmark = pytest.mark.real
 

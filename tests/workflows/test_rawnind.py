@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from photic.apps.rawnind.denoising import denoise, load_denoiser, network_of
-from photic.apps.rawnind.dng import write_mosaic_dng
-from photic.apps.rawnind.drawn import draw_scene
+from photic.apps.rawnind.files.dng import write_mosaic_dng
+from photic.apps.rawnind.files.reading import read_raw
 from photic.apps.rawnind.picture import RawPicture
-from photic.apps.rawnind.reading import read_raw
+from photic.apps.rawnind.synthetic.drawn import draw_scene
 from photic.cli.main import main as photic
 from photic.core.checkpoint import read_checkpoint
 from photic.functional.cfa import BAYER

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shlex
 
 from photic.apps.rawnind.demo import Sizes, run
-from photic.apps.rawnind.reading import read_raw
-from photic.apps.rawnind.scores import Evaluation
+from photic.apps.rawnind.evaluating.scores import Evaluation
+from photic.apps.rawnind.files.reading import read_raw
 
 
 def test_the_demo_trains_evaluates_and_says_how_to_go_on(tmp_path):

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from photic.apps.rawnind.drawn import draw_scene
-from photic.apps.rawnind.noise_levels import noise_at
 from photic.apps.rawnind.picture import RawPicture
+from photic.apps.rawnind.synthetic.drawn import draw_scene
+from photic.apps.rawnind.synthetic.noise_levels import noise_at
 from photic.functional.cfa import RGGB, Pattern
 from photic.functional.raw_colour import XYZ_TO_SRGB
 from photic.inference.predictor import LoadedModel

@@ -20,8 +20,8 @@ from photic.apps.rawnind import (
     prepare_dataset_splits,
     validate_dataset_format,
 )
-from photic.apps.rawnind.index import Crop, PairEntry, PairIndex, write_index
-from photic.apps.rawnind.tiles import write_tile
+from photic.apps.rawnind.pairs.index import Crop, PairEntry, PairIndex, write_index
+from photic.apps.rawnind.pairs.tiles import write_tile
 from photic.core.errors import ConfigError, DataError
 
 from .api_batches import MATRIX, in_rec2020, packed

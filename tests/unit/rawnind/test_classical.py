@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from photic.apps.rawnind import classical
-from photic.apps.rawnind.classical import METHODS, classical_denoise
+from photic.apps.rawnind.evaluating import classical
+from photic.apps.rawnind.evaluating.classical import METHODS, classical_denoise
 from photic.core.errors import ConfigError, DataError
 from photic.functional.cfa import BAYER, RGGB, XTRANS, cfa_planes, shifted
 from photic.functional.menon import menon

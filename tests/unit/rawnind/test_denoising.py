@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from photic.apps.rawnind.bands import gathered
 from photic.apps.rawnind.denoising import balance_for, denoise, denoised_bands, heeds_noise, layout_of, load_denoiser
-from photic.apps.rawnind.developing import camera_bands
+from photic.apps.rawnind.files.bands import gathered
+from photic.apps.rawnind.files.developing import camera_bands
 from photic.core.errors import ConfigError, DataError, UnknownNameError
 from photic.functional.cfa import BAYER, RGGB, XTRANS, shifted
 from photic.functional.raw_colour import XYZ_TO_SRGB

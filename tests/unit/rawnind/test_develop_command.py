@@ -9,8 +9,8 @@ import pytest
 import tifffile
 
 from photic.apps.rawnind.develop import main as develop_command
-from photic.apps.rawnind.developing import Development, develop, encoded
-from photic.apps.rawnind.reading import read_raw
+from photic.apps.rawnind.files.developing import Development, develop, encoded
+from photic.apps.rawnind.files.reading import read_raw
 from photic.cli.main import main as photic
 from photic.core.errors import ConfigError, DataError
 from photic.data.photo.files import read_photo

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from photic.apps.rawnind.bands import bands_of, checked, gathered, regrouped, upright
-from photic.apps.rawnind.developing import Developer, Development, balance_of, camera_bands, develop, encoded, full_level
+from photic.apps.rawnind.files.bands import bands_of, checked, gathered, regrouped, upright
+from photic.apps.rawnind.files.developing import Developer, Development, balance_of, camera_bands, develop, encoded, full_level
 from photic.apps.rawnind.picture import RawPicture
 from photic.core.errors import ConfigError, DataError
 from photic.functional.cfa import BAYER, XTRANS, cfa_planes

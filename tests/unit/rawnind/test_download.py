@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from photic.apps.rawnind.dataverse import listing_url, parse_listing, read_listing
-from photic.apps.rawnind.download import DOI, VERIFIED, Verified, main
-from photic.apps.rawnind.fetching import PART, Fetcher, Stopped, md5_of
+from photic.apps.rawnind.pairs.dataverse import listing_url, parse_listing, read_listing
+from photic.apps.rawnind.pairs.download import DOI, VERIFIED, Verified, main
+from photic.apps.rawnind.pairs.fetching import PART, Fetcher, Stopped, md5_of
 from photic.core.errors import ConfigError, DataError
 
 SIZES = {"Bayer_a_ISO100.arw": 300_000, "Bayer_b_ISO200.arw": 80_000, "X-Trans_c.raf": 1, "dataset.yaml": 0}

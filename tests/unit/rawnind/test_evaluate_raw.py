@@ -12,12 +12,12 @@ import torch
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 
-from photic.apps.rawnind.evaluate import evaluate_pictures, main, method_names, pattern_of, picture_of
-from photic.apps.rawnind.evaluation_data import Chosen, changes_of, choose
-from photic.apps.rawnind.evaluation_sheets import write_sheets
-from photic.apps.rawnind.report import write_report
-from photic.apps.rawnind.scores import Evaluation, Scored, write_results
-from photic.apps.rawnind.synthetic_data import RawGeneratedConfig
+from photic.apps.rawnind.evaluating.evaluate import evaluate_pictures, main, method_names, pattern_of, picture_of
+from photic.apps.rawnind.evaluating.evaluation_data import Chosen, changes_of, choose
+from photic.apps.rawnind.evaluating.evaluation_sheets import write_sheets
+from photic.apps.rawnind.evaluating.report import write_report
+from photic.apps.rawnind.evaluating.scores import Evaluation, Scored, write_results
+from photic.apps.rawnind.synthetic.synthetic_data import RawGeneratedConfig
 from photic.core.errors import ConfigError, DataError
 from photic.functional.cfa import BAYER, XTRANS, cfa_planes, shifted
 from photic.models.raw_identity import RawIdentityConfig

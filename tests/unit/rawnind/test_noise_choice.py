@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from photic.apps.rawnind.noise_choice import choose_noise
-from photic.apps.rawnind.noise_levels import noise_at
 from photic.apps.rawnind.noise_profiles import read_profiles
+from photic.apps.rawnind.synthetic.noise_levels import noise_at
 from photic.core.errors import ConfigError, DataError
 
 from .denoisers import NOISE, noisy

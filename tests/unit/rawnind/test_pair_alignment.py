@@ -9,9 +9,9 @@ import pytest
 from scipy.fft import fft2, fftfreq, ifft2
 from scipy.ndimage import gaussian_filter, rotate
 
-from photic.apps.rawnind.alignment import align_pair, overlap
-from photic.apps.rawnind.gain import matching_gain, without_borders
-from photic.apps.rawnind.masks import exposure_shares, loss_mask, overexposure_bound
+from photic.apps.rawnind.pairs.alignment import align_pair, overlap
+from photic.apps.rawnind.pairs.gain import matching_gain, without_borders
+from photic.apps.rawnind.pairs.masks import exposure_shares, loss_mask, overexposure_bound
 from photic.core.errors import DataError
 from photic.functional.registration import correlation_peaks
 

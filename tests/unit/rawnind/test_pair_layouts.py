@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import yaml
 
-from photic.apps.rawnind.index import Crop, PairEntry, PairIndex, Rejected, read_index, write_index
-from photic.apps.rawnind.layouts import Found, FoundPicture, find_pictures, read_scenes, scene_in_name
-from photic.apps.rawnind.pair_splits import split_scenes
-from photic.apps.rawnind.pairing import choose_anchor, plan_pairs, same_scene
-from photic.apps.rawnind.pictures import PictureFacts
+from photic.apps.rawnind.pairs.index import Crop, PairEntry, PairIndex, Rejected, read_index, write_index
+from photic.apps.rawnind.pairs.layouts import Found, FoundPicture, find_pictures, read_scenes, scene_in_name
+from photic.apps.rawnind.pairs.pair_splits import split_scenes
+from photic.apps.rawnind.pairs.pairing import choose_anchor, plan_pairs, same_scene
+from photic.apps.rawnind.pairs.pictures import PictureFacts
 from photic.core.errors import DataError
 
 SHA = "sha1=" + "0" * 40

@@ -11,11 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
-from photic.apps.rawnind.index import Crop, PairEntry, PairIndex, write_index
-from photic.apps.rawnind.pair_datasets import RawNindPairsConfig, RawRgbPairsConfig
-from photic.apps.rawnind.pair_samples import Window
-from photic.apps.rawnind.photo_pairs import find_photo_pairs, noise_of_pair, scene_and_iso
-from photic.apps.rawnind.tiles import pack_mosaic, unpack_mosaic, write_tile
+from photic.apps.rawnind.pairs.index import Crop, PairEntry, PairIndex, write_index
+from photic.apps.rawnind.pairs.pair_datasets import RawNindPairsConfig, RawRgbPairsConfig
+from photic.apps.rawnind.pairs.pair_samples import Window
+from photic.apps.rawnind.pairs.photo_pairs import find_photo_pairs, noise_of_pair, scene_and_iso
+from photic.apps.rawnind.pairs.tiles import pack_mosaic, unpack_mosaic, write_tile
 from photic.core.errors import ConfigError, DataError
 from photic.data.loader import ExactLoader, evaluation_batches
 from photic.functional.cfa import RGGB, cfa_planes, mosaic_of

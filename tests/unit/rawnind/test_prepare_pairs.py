@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from photic.apps.rawnind.check_pairs import main as check
-from photic.apps.rawnind.index import read_index
-from photic.apps.rawnind.pair_preparation import TileSettings, safe_name
-from photic.apps.rawnind.preparation import prepare
-from photic.apps.rawnind.prepare import main
-from photic.apps.rawnind.tiles import OpenTiles, demosaiced, on_anchor, open_tile, pack_mosaic, tile_starts, unpack_mosaic, write_tile
+from photic.apps.rawnind.pairs.check_pairs import main as check
+from photic.apps.rawnind.pairs.index import read_index
+from photic.apps.rawnind.pairs.pair_preparation import TileSettings, safe_name
+from photic.apps.rawnind.pairs.preparation import prepare
+from photic.apps.rawnind.pairs.prepare import main
+from photic.apps.rawnind.pairs.tiles import OpenTiles, demosaiced, on_anchor, open_tile, pack_mosaic, tile_starts, unpack_mosaic, write_tile
 from photic.core.errors import ConfigError, DataError
 
 from .raws_on_disk import BLACK, WHITE, drawn_light, mosaic_of, with_noise, write_dng
@@ -245,7 +245,7 @@ def test_a_picture_is_demosaiced_in_bands_as_in_one_piece(monkeypatch):
     light = drawn_light(3, 96, 64).astype(np.float32)
     packed = pack_mosaic(mosaic_of(light).astype(np.float32))
     whole = demosaiced(packed, np.array([2.0, 1.0, 1.5]))
-    monkeypatch.setattr("photic.apps.rawnind.tiles._BAND_PX", 20)
+    monkeypatch.setattr("photic.apps.rawnind.pairs.tiles._BAND_PX", 20)
     np.testing.assert_allclose(demosaiced(packed, np.array([2.0, 1.0, 1.5])), whole, atol=1e-6)
     assert np.abs(whole - light.transpose(2, 0, 1)).mean() < 0.01
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from photic.apps.rawnind.baselines import demosaiced
-from photic.apps.rawnind.evaluation import BALANCE, edge_sharpness, flat_levels, methods_of, sharpness_table
-from photic.apps.rawnind.noise_levels import noise_at
+from photic.apps.rawnind.evaluating.baselines import demosaiced
+from photic.apps.rawnind.evaluating.evaluation import BALANCE, edge_sharpness, flat_levels, methods_of, sharpness_table
+from photic.apps.rawnind.synthetic.noise_levels import noise_at
 from photic.functional.cfa import BAYER, XTRANS
 from photic.functional.edge_response import edge_mtf
 from photic.models.raw_identity import RawIdentity

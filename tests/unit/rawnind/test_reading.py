@@ -9,8 +9,8 @@ import textwrap
 import numpy as np
 import pytest
 
-from photic.apps.rawnind.libraw import raw_size
-from photic.apps.rawnind.reading import read_raw
+from photic.apps.rawnind.files.libraw import raw_size
+from photic.apps.rawnind.files.reading import read_raw
 from photic.core.errors import DataError
 from photic.data.photo import exif
 from photic.functional.cfa import BAYER, XTRANS, shifted
@@ -185,7 +185,7 @@ def test_damaged_headers_neither_bring_the_interpreter_down_nor_fill_memory(tmp_
         import resource
         from pathlib import Path
         import numpy as np
-        from photic.apps.rawnind.reading import read_raw
+        from photic.apps.rawnind.files.reading import read_raw
         from photic.core.errors import DataError
         resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))
         whole = Path({str(tmp_path / "good.dng")!r}).read_bytes()

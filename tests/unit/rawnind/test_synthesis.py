@@ -11,13 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
-from photic.apps.rawnind.clean import clean_files, half_size, read_clean, scene_of
-from photic.apps.rawnind.drawn import draw_scene
-from photic.apps.rawnind.noise_levels import iso_of, noise_at, random_noise, shot_at
 from photic.apps.rawnind.noise_profiles import read_profiles
 from photic.apps.rawnind.picture import RawPicture
-from photic.apps.rawnind.synthesis import MeasuredNoise, random_camera, seen
-from photic.apps.rawnind.synthetic_data import RawGeneratedConfig, RawSyntheticConfig
+from photic.apps.rawnind.synthetic.clean import clean_files, half_size, read_clean, scene_of
+from photic.apps.rawnind.synthetic.drawn import draw_scene
+from photic.apps.rawnind.synthetic.noise_levels import iso_of, noise_at, random_noise, shot_at
+from photic.apps.rawnind.synthetic.synthesis import MeasuredNoise, random_camera, seen
+from photic.apps.rawnind.synthetic.synthetic_data import RawGeneratedConfig, RawSyntheticConfig
 from photic.core.errors import ConfigError, DataError
 from photic.core.seeding import numpy_generator, torch_generator
 from photic.functional.cfa import BAYER, RGGB, XTRANS, cfa_planes

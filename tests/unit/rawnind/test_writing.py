@@ -16,14 +16,14 @@ import rawpy
 import tifffile
 from PIL import Image, ImageCms
 
-from photic.apps.rawnind.bands import bands_of
-from photic.apps.rawnind.developing import Development, develop, encoded
-from photic.apps.rawnind.dng import write_linear_dng, write_mosaic_dng
-from photic.apps.rawnind.exr import write_exr
+from photic.apps.rawnind.files.bands import bands_of
+from photic.apps.rawnind.files.developing import Development, develop, encoded
+from photic.apps.rawnind.files.dng import write_linear_dng, write_mosaic_dng
+from photic.apps.rawnind.files.exr import write_exr
+from photic.apps.rawnind.files.profiles import chromaticities, icc_profile
+from photic.apps.rawnind.files.reading import read_raw
+from photic.apps.rawnind.files.writing import write_developed
 from photic.apps.rawnind.picture import RawPicture
-from photic.apps.rawnind.profiles import chromaticities, icc_profile
-from photic.apps.rawnind.reading import read_raw
-from photic.apps.rawnind.writing import write_developed
 from photic.core.errors import ConfigError, DataError
 from photic.data.photo import exif
 from photic.data.photo.exif import Directory, Tag

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from photic.core.registry import lazy_attributes
 
 if TYPE_CHECKING:
-    from photic.apps.rawnind.dataset_api import (
+    from photic.apps.rawnind.api.dataset_api import (
         PairBatches,
         create_datasets,
         create_test_dataset,
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
         prepare_dataset_splits,
         validate_dataset_format,
     )
-    from photic.apps.rawnind.dataset_config import DatasetConfig
-    from photic.apps.rawnind.experiment import CleanExperimentManager, create_experiment_manager
-    from photic.apps.rawnind.image_metrics import compute_image_metrics
-    from photic.apps.rawnind.inference import (
+    from photic.apps.rawnind.api.dataset_config import DatasetConfig
+    from photic.apps.rawnind.api.experiment import CleanExperimentManager, create_experiment_manager
+    from photic.apps.rawnind.api.image_metrics import compute_image_metrics
+    from photic.apps.rawnind.api.inference import (
         CleanBayerDenoiser,
         CleanDenoiser,
         InferenceConfig,
         create_bayer_denoiser,
         create_rgb_denoiser,
     )
-    from photic.apps.rawnind.loading import load_model_from_checkpoint
-    from photic.apps.rawnind.trainers import CleanDenoiserTrainer, create_denoiser_trainer
-    from photic.apps.rawnind.training_config import TrainingConfig
+    from photic.apps.rawnind.api.loading import load_model_from_checkpoint
+    from photic.apps.rawnind.api.trainers import CleanDenoiserTrainer, create_denoiser_trainer
+    from photic.apps.rawnind.api.training_config import TrainingConfig
 
 __all__ = [
     "CleanBayerDenoiser",
@@ -57,7 +57,7 @@ __all__ = [
 ]
 
 _PLACES = {
-    "dataset_api": (
+    "api.dataset_api": (
         "PairBatches",
         "create_datasets",
         "create_test_dataset",
@@ -66,13 +66,13 @@ _PLACES = {
         "prepare_dataset_splits",
         "validate_dataset_format",
     ),
-    "dataset_config": ("DatasetConfig",),
-    "experiment": ("CleanExperimentManager", "create_experiment_manager"),
-    "image_metrics": ("compute_image_metrics",),
-    "inference": ("CleanBayerDenoiser", "CleanDenoiser", "InferenceConfig", "create_bayer_denoiser", "create_rgb_denoiser"),
-    "loading": ("load_model_from_checkpoint",),
-    "trainers": ("CleanDenoiserTrainer", "create_denoiser_trainer"),
-    "training_config": ("TrainingConfig",),
+    "api.dataset_config": ("DatasetConfig",),
+    "api.experiment": ("CleanExperimentManager", "create_experiment_manager"),
+    "api.image_metrics": ("compute_image_metrics",),
+    "api.inference": ("CleanBayerDenoiser", "CleanDenoiser", "InferenceConfig", "create_bayer_denoiser", "create_rgb_denoiser"),
+    "api.loading": ("load_model_from_checkpoint",),
+    "api.trainers": ("CleanDenoiserTrainer", "create_denoiser_trainer"),
+    "api.training_config": ("TrainingConfig",),
 }
 
 # Imported on use: the command line lists this application without importing torch.

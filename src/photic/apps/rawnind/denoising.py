@@ -23,8 +23,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from photic.apps.rawnind.bands import Band
-from photic.apps.rawnind.developing import balance_of
+from photic.apps.rawnind.files.bands import Band
+from photic.apps.rawnind.files.developing import balance_of
 from photic.apps.rawnind.picture import RawPicture
 from photic.core.errors import ConfigError, DataError
 from photic.core.plugins import model_source

@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from photic.apps.rawnind.bands import Band
-from photic.apps.rawnind.developing import Development, balance_of, camera_bands
-from photic.apps.rawnind.dng import write_mosaic_dng
-from photic.apps.rawnind.reading import MAX_PIXELS, RAW_SUFFIXES, read_raw
-from photic.apps.rawnind.writing import WRITABLE, check_format, write_developed
+from photic.apps.rawnind.files.bands import Band
+from photic.apps.rawnind.files.developing import Development, balance_of, camera_bands
+from photic.apps.rawnind.files.dng import write_mosaic_dng
+from photic.apps.rawnind.files.reading import MAX_PIXELS, RAW_SUFFIXES, read_raw
+from photic.apps.rawnind.files.writing import WRITABLE, check_format, write_developed
 from photic.core.arguments import whole_number
 from photic.core.errors import ConfigError, DataError, StorageError
 from photic.inference.outcome import Outcome, about

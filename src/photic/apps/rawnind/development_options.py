@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Collection
 
 from photic.apps.rawnind.develop import white_balance
-from photic.apps.rawnind.developing import Development
+from photic.apps.rawnind.files.developing import Development
 from photic.core.arguments import whole_number
 from photic.core.errors import ConfigError
 

@@ -6,9 +6,9 @@ import math
 import warnings
 from dataclasses import dataclass
 
-from photic.apps.rawnind.noise_levels import noise_at
 from photic.apps.rawnind.noise_profiles import NoiseProfiles
 from photic.apps.rawnind.picture import RawPicture
+from photic.apps.rawnind.synthetic.noise_levels import noise_at
 from photic.core.errors import ConfigError, DataError
 from photic.functional.noise_estimation import estimate_noise
 

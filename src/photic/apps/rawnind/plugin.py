@@ -15,7 +15,7 @@ plugin = Plugin(
         ),
     },
     demo="photic.apps.rawnind.demo:run",
-    report="photic.apps.rawnind.report:write_report",
+    report="photic.apps.rawnind.evaluating.report:write_report",
     predictors={
         "raw_denoising": Command(
             summary="Denoise raw files and folders with a strength control; .dng .exr .tif .png .jpg, EXIF kept",
@@ -25,21 +25,21 @@ plugin = Plugin(
     evaluators={
         "raw_denoising": Command(
             summary="PSNR and MS-SSIM by ISO value against classical denoising and other models, sheets of crops",
-            target="photic.apps.rawnind.evaluate:main",
+            target="photic.apps.rawnind.evaluating.evaluate:main",
         )
     },
     data_commands={
         "check": Command(
             summary="Say what a prepared folder or a folder of raw files holds: scenes, pairs, exposures, what cannot be used and why",
-            target="photic.apps.rawnind.check_pairs:main",
+            target="photic.apps.rawnind.pairs.check_pairs:main",
         ),
         "prepare": Command(
             summary="Raw pictures of the same scenes to aligned, masked pairs of tiles with an index; goes on where it was interrupted",
-            target="photic.apps.rawnind.prepare:main",
+            target="photic.apps.rawnind.pairs.prepare:main",
         ),
         "download": Command(
             summary="Fetch RawNIND (120 GB), or a part of it, with checksums; goes on where it was interrupted",
-            target="photic.apps.rawnind.download:main",
+            target="photic.apps.rawnind.pairs.download:main",
         ),
     },
 )

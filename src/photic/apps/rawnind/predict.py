@@ -12,16 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from photic.apps.rawnind.bands import Band, gathered
 from photic.apps.rawnind.denoising import MOST_STRENGTH, check_strength, denoised_bands, heeds_noise, layout_of, load_denoiser, network_of
 from photic.apps.rawnind.develop import raw_kinds
-from photic.apps.rawnind.developing import Developer, Development, camera_bands, encoded
 from photic.apps.rawnind.development_options import add_options, development_of
+from photic.apps.rawnind.files.bands import Band, gathered
+from photic.apps.rawnind.files.developing import Developer, Development, camera_bands, encoded
+from photic.apps.rawnind.files.reading import MAX_PIXELS, raw_size, read_raw
+from photic.apps.rawnind.files.writing import WRITABLE, check_format, write_developed
 from photic.apps.rawnind.noise_choice import choose_noise
 from photic.apps.rawnind.noise_profiles import read_profiles
 from photic.apps.rawnind.picture import RawPicture
-from photic.apps.rawnind.reading import MAX_PIXELS, raw_size, read_raw
-from photic.apps.rawnind.writing import WRITABLE, check_format, write_developed
 from photic.core.arguments import whole_number
 from photic.core.errors import DataError, StorageError
 from photic.core.files import atomic_path

@@ -1,0 +1,1 @@
+"""Raw denoising from Python, under fixed names."""

@@ -1,0 +1,1 @@
+"""How well raw denoisers do, beside classical methods."""

@@ -1,0 +1,1 @@
+"""Raw files read, developed and written."""

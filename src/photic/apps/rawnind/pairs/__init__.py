@@ -1,0 +1,1 @@
+"""Pairs of raw pictures: found, fetched, aligned, masked, cut into tiles, and learnt from."""

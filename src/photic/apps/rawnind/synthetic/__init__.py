@@ -1,0 +1,1 @@
+"""Clean pictures turned back into raw, with made noise."""
