@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from photic.apps.rawnind.development_options import add_options, development_of
 from photic.apps.rawnind.files.bands import Band
 from photic.apps.rawnind.files.developing import Development, balance_of, camera_bands
 from photic.apps.rawnind.files.dng import write_mosaic_dng
@@ -30,7 +31,6 @@ _EXAMPLES = """examples:
   photic develop 'raws/**/*.dng' -o pictures/                 # a glob, to .tif
 without -o: NAME_developed beside each file, FOLDER_developed beside a folder. Nothing that exists is replaced without --force, and no
 original ever. Status 1: some files could not be read; they are named, the others are done."""
-_NOT_FOR_DNG = ("white_balance", "exposure", "highlights", "space", "bits")
 
 
 def main(arguments: list[str]) -> int:
@@ -114,39 +114,11 @@ def _development(options: argparse.Namespace, targets: Sequence[Target]) -> Deve
     suffixes = {target.output.suffix.lower() for target in targets}
     for target in targets:
         check_format(target.output, options.bits)
-    if ".dng" in suffixes:
-        given = [name for name in _NOT_FOR_DNG if getattr(options, name) is not None]
-        if given:
-            raise ConfigError(f"--{given[0].replace('_', '-')}: a DNG is not developed, its raw developer decides that; write .tif or .exr")
-    elif options.mosaic:
+    if options.mosaic and ".dng" not in suffixes:
         raise ConfigError(f"--mosaic: only a DNG holds a mosaic, not {', '.join(sorted(suffixes))}; use --format dng")
     if options.mosaic and options.demosaic is not None:
         raise ConfigError("--mosaic leaves the mosaic as it is, --demosaic fills it in; give one of them")
-    if options.quality is not None and not suffixes <= {".jpg", ".jpeg"}:
-        raise ConfigError(f"--quality: is for JPEG, not for {', '.join(sorted(suffixes))}")
-    if options.space == "rec2020" and suffixes & {".png", ".jpg", ".jpeg"}:
-        raise ConfigError("--space: PNG and JPEG are written in sRGB, which every program shows rightly; write .tif or .exr for Rec.2020")
-    values = {
-        "demosaic": options.demosaic,
-        "white_balance": options.white_balance,
-        "exposure_ev": options.exposure,
-        "highlights": options.highlights,
-        "space": options.space,
-    }
-    return Development.from_dict({name: value for name, value in values.items() if value is not None}, "develop")
-
-
-def white_balance(text: str) -> str | tuple[float, ...]:
-    """Return what the option for white balance says."""
-    if text in ("as-shot", "daylight"):
-        return text
-    try:
-        factors = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        factors = ()
-    if len(factors) != 3 or not all(0 < factor < 100 for factor in factors):
-        raise argparse.ArgumentTypeError(f"expected as-shot, daylight or three factors R,G,B above 0 such as 2.1,1,1.4; got '{text}'")
-    return factors
+    return development_of(options, suffixes, demosaic=options.demosaic)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -167,24 +139,7 @@ def _parser() -> argparse.ArgumentParser:
         choices=("auto", "menon", "malvar", "normalised"),
         help="menon is sharpest, malvar is quicker, normalised is for X-Trans (default: auto, menon or normalised)",
     )
-    parser.add_argument(
-        "--white-balance",
-        type=white_balance,
-        metavar="WB",
-        help="as-shot, daylight, or factors R,G,B such as 2.1,1,1.4 (default: as-shot; daylight where there is none)",
-    )
-    parser.add_argument("--exposure", type=float, metavar="EV", help="brighter by so many stops, darker if negative (default: 0)")
-    parser.add_argument(
-        "--highlights", choices=("clip", "keep"), help="clip: full pixels are white; keep: values as measured, for .exr (default: clip)"
-    )
-    parser.add_argument("--space", choices=("rec2020", "srgb"), help="of .exr and .tif (default: rec2020); .png and .jpg are sRGB")
-    parser.add_argument(
-        "--bits",
-        type=int,
-        choices=(8, 16, 32),
-        help="per channel: .exr 16 or 32, .tif 16 or 32 (floats), .png 8 or 16 (default: the first)",
-    )
-    parser.add_argument("--quality", type=whole_number(1), metavar="Q", help="of JPEG, 1 to 100 (default: 95)")
+    add_options(parser)
     parser.add_argument("--mosaic", action="store_true", help=".dng: store the mosaic as it is, not demosaiced")
     parser.add_argument(
         "--max-megapixels",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Collection
 
-from photic.apps.rawnind.develop import white_balance
 from photic.apps.rawnind.files.developing import Development
 from photic.core.arguments import whole_number
 from photic.core.errors import ConfigError
@@ -14,10 +13,32 @@ _FIELDS = {"white_balance": "white_balance", "exposure": "exposure_ev", "highlig
 _FOR_SCREENS = {".png", ".jpg", ".jpeg"}
 
 
+def white_balance(text: str) -> str | tuple[float, ...]:
+    """Return what the option for white balance says.
+
+    Raises:
+        argparse.ArgumentTypeError: it says something else.
+    """
+    if text in ("as-shot", "daylight"):
+        return text
+    try:
+        factors = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        factors = ()
+    if len(factors) != 3 or not all(0 < factor < 100 for factor in factors):
+        raise argparse.ArgumentTypeError(f"expected as-shot, daylight or three factors R,G,B above 0 such as 2.1,1,1.4; got '{text}'")
+    return factors
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options, in a group of their own."""
     group = parser.add_argument_group("development", "of every format but .dng, which is left to a raw developer")
-    group.add_argument("--white-balance", type=white_balance, metavar="WB", help="as-shot, daylight or factors R,G,B (default: as-shot)")
+    group.add_argument(
+        "--white-balance",
+        type=white_balance,
+        metavar="WB",
+        help="as-shot, daylight, or factors R,G,B such as 2.1,1,1.4 (default: as-shot; daylight where there is none)",
+    )
     group.add_argument("--exposure", type=float, metavar="EV", help="brighter by so many stops, darker if negative (default: 0)")
     group.add_argument("--highlights", choices=("clip", "keep"), help="clip: full pixels are white; keep: as measured (default: clip)")
     group.add_argument("--space", choices=("rec2020", "srgb"), help="of .exr and .tif (default: rec2020); .png and .jpg are sRGB")
@@ -25,12 +46,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--quality", type=whole_number(1), metavar="Q", help="of JPEG, 1 to 100 (default: 95)")
 
 
-def development_of(options: argparse.Namespace, suffixes: Collection[str]) -> Development:
+def development_of(options: argparse.Namespace, suffixes: Collection[str], *, demosaic: str | None = None) -> Development:
     """Return the development that the options ask for.
 
     Args:
         options: with those of :func:`add_options`.
         suffixes: endings of the files to be written.
+        demosaic: as in :class:`Development`; None is its default.
 
     Raises:
         ConfigError: an option that one of the formats has no use for, or values that are not possible.
@@ -43,4 +65,4 @@ def development_of(options: argparse.Namespace, suffixes: Collection[str]) -> De
     if options.space == "rec2020" and _FOR_SCREENS & set(suffixes):
         raise ConfigError("--space: PNG and JPEG are written in sRGB, which every program shows rightly; write .tif or .exr for Rec.2020")
     fields = {field: getattr(options, name) for name, field in _FIELDS.items() if getattr(options, name) is not None}
-    return Development.from_dict(fields, "development")
+    return Development.from_dict(fields | ({} if demosaic is None else {"demosaic": demosaic}), "develop")
