@@ -80,7 +80,7 @@ def fit(
         ConfigError: another number of processes resumes than was interrupted.
     """
     for phase in ("train", "val"):
-        if not len(data.splits[phase]):
+        if not len(data.splits.get(phase, ())):
             raise DataError(f"the {phase} split is empty; give more data or another data.split_strategy")
     loader = ExactLoader(
         data.splits["train"],

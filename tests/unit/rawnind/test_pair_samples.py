@@ -14,6 +14,7 @@ from PIL import Image
 from photic.apps.rawnind.pairs.index import Crop, PairEntry, PairIndex, write_index
 from photic.apps.rawnind.pairs.pair_datasets import RawNindPairsConfig, RawRgbPairsConfig
 from photic.apps.rawnind.pairs.pair_samples import Window
+from photic.apps.rawnind.pairs.pair_splits import split_scenes
 from photic.apps.rawnind.pairs.photo_pairs import find_photo_pairs, noise_of_pair, scene_and_iso
 from photic.apps.rawnind.pairs.tiles import pack_mosaic, unpack_mosaic, write_tile
 from photic.core.errors import ConfigError, DataError
@@ -293,3 +294,11 @@ def test_noise_without_a_difference_is_none():
 def test_unpacking_is_the_inverse_of_packing():
     mosaic = np.random.default_rng(0).random((6, 10)).astype(np.float32)
     np.testing.assert_array_equal(unpack_mosaic(pack_mosaic(mosaic)), mosaic)
+
+
+def test_all_pairs_may_be_for_the_test():
+    scenes = ["a", "a", "b"]
+    rows, notes = split_scenes(scenes, [False] * 3, val_fraction=0.1, test_fraction=1.0, seed=0, where="x")
+    assert rows == {"test": [0, 1, 2]} and notes
+    with pytest.raises(DataError, match=r"evaluate on all of them, set data\.test_fraction=1"):
+        split_scenes(scenes, [False] * 3, val_fraction=0.1, test_fraction=0.1, seed=0, where="x")

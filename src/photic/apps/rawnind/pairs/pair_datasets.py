@@ -37,8 +37,9 @@ class RawPairsConfig(DataConfig):
     """Mirror and turn training crops; mosaics keep their phase."""
     val_fraction: Annotated[float, Range(gt=0, lt=1)] = 0.1
     """Share of the pairs kept for validation, scenes together."""
-    test_fraction: Annotated[float, Range(ge=0, lt=1)] = 0.1
-    """Share kept for the test, likewise; 0 makes no test split. Scenes that are kept for the test by name or by the data replace it."""
+    test_fraction: Annotated[float, Range(ge=0, le=1)] = 0.1
+    """Share kept for the test, likewise; 0 makes no test split, 1 leaves nothing to train on: to evaluate a model on all pairs. Scenes that
+    are kept for the test by name or by the data replace it."""
     test_scenes: tuple[str, ...] = ()
     """Scenes kept for the test."""
     split_seed: Annotated[int, Range(ge=0)] = 0
@@ -49,7 +50,7 @@ class RawPairsConfig(DataConfig):
         if self.crop_px % 2 or (self.eval_crop_px or 0) % 2:
             sides = f"{self.crop_px} and eval_crop_px {self.eval_crop_px}"
             raise ConfigError(f"{self.registry_name}.crop_px: crops of a mosaic need even sides, got {sides}")
-        if self.val_fraction + self.test_fraction >= 1:
+        if self.val_fraction + self.test_fraction >= 1 and self.test_fraction < 1:
             shares = f"{self.val_fraction:g} and test_fraction {self.test_fraction:g}"
             raise ConfigError(f"{self.registry_name}.val_fraction: {shares} leave no training")
 
@@ -110,14 +111,15 @@ class RawNindPairsConfig(RawPairsConfig):
         for phase, own in rows.items():
             samples = TilePairs(index, [entries[row] for row in own], own, settings=settings, crop_px=self.eval_crop_px)
             splits[phase], names[phase] = samples, samples.names
-        splits["train"] = TileCrops(
-            splits["train"],
-            seed,
-            crop_px=self.crop_px,
-            crops_per_picture=self.crops_per_picture,
-            flips=self.flips,
-            min_valid_share=self.min_valid_share,
-        )
+        if "train" in splits:
+            splits["train"] = TileCrops(
+                splits["train"],
+                seed,
+                crop_px=self.crop_px,
+                crops_per_picture=self.crops_per_picture,
+                flips=self.flips,
+                min_valid_share=self.min_valid_share,
+            )
         measured = _iso_values(entries[row].iso for phase in ("val", "test") for row in rows.get(phase, ()))
         stamp = hashlib.sha256(json.dumps([plain(entry) for entry in entries], sort_keys=True).encode()).hexdigest()
         extras = {"measurement": self.measurement, "iso": measured}
@@ -166,9 +168,10 @@ class RawRgbPairsConfig(RawPairsConfig):
         for phase, own in rows.items():
             samples = PhotoPairs([pairs[row] for row in own], own, crop_px=self.eval_crop_px, noise=self.noise, cache_mb=self.cache_mb)
             splits[phase], names[phase] = samples, samples.names
-        splits["train"] = PhotoCrops(
-            splits["train"], seed, crop_px=self.crop_px, crops_per_picture=self.crops_per_picture, flips=self.flips
-        )
+        if "train" in splits:
+            splits["train"] = PhotoCrops(
+                splits["train"], seed, crop_px=self.crop_px, crops_per_picture=self.crops_per_picture, flips=self.flips
+            )
         measured = _iso_values(pairs[row].iso for phase in ("val", "test") for row in rows.get(phase, ()))
         extras = {"measurement": "rgb", "iso": measured}
         return PreparedData(splits=splits, names=names, extras=extras, fingerprint=fingerprint_of(pairs), notes=(*notes, *split_notes))

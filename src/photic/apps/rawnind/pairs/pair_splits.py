@@ -20,7 +20,7 @@ def split_scenes(
         scenes: of each row.
         reserved: which rows are kept for the test; with any, they are the test, whatever ``test_fraction`` is.
         val_fraction: share of the rows for validation.
-        test_fraction: share for the test; 0 makes none.
+        test_fraction: share for the test; 0 makes none, 1 leaves nothing else.
         seed: draws which scenes go where.
         where: names the data in messages.
 
@@ -30,6 +30,8 @@ def split_scenes(
     >>> split_scenes(["a", "b", "c"], [False, True, False], val_fraction=0.2, test_fraction=0.2, seed=0, where="x")[0]["test"]
     [1]
     """
+    if test_fraction == 1:
+        return {"test": list(range(len(scenes)))}, ("all pairs are for the test",)
     kept = {scene for scene, flag in zip(scenes, reserved, strict=True) if flag}
     fixed = [row for row, scene in enumerate(scenes) if scene in kept]
     pool = [row for row, scene in enumerate(scenes) if scene not in kept]
@@ -42,6 +44,7 @@ def split_scenes(
             f"{where}: {len(names)} scene{'s' * (len(names) != 1)}{' beside those kept for the test' if fixed else ''} cannot be split "
             f"into {', '.join(shares)} without a scene on two sides; add pictures of other scenes"
             + ("" if fixed or not test_fraction else ", or set data.test_fraction=0")
+            + "; to evaluate on all of them, set data.test_fraction=1"
         )
     numbers = {scene: number for number, scene in enumerate(names)}
     units = np.array([numbers[scenes[row]] for row in pool])
