@@ -2,6 +2,8 @@
 .PHONY: help setup demo test test-all lint types imports check clean
 
 BIN := .venv/bin
+# Where the environment forbids to keep compiled modules, every process compiles torch and all the rest again, for 10 seconds.
+export PYTHONDONTWRITEBYTECODE :=
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14

@@ -27,6 +27,7 @@ def config(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
         "data.path": str(folder / "siemens_train.npz"),
         "data.test_path": str(folder / "siemens_test.npz"),
         "data.probe_iterations": 0,
+        "data.n_groups": 120,
         "model.width_factor": 0.125,
         "training.num_epochs": 2,
         "trainer.num_threads": 1,

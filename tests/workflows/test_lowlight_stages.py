@@ -65,7 +65,8 @@ def observed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[
 
     EngineModule.optimizer_step = watched
     try:
-        config = photic.recipe("remdinet_small", {**SETTINGS, "output_dir": str(tmp_path_factory.mktemp("stages"))})
+        settings = {**SETTINGS, "training.checkpoint_every_steps": None, "output_dir": str(tmp_path_factory.mktemp("stages"))}
+        config = photic.recipe("remdinet_small", settings)
         run = photic.train(config, quiet=True, page=False).run
     finally:
         EngineModule.optimizer_step = step

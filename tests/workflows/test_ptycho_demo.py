@@ -13,7 +13,7 @@ from photic.apps.ptycho.reconstruction import Reconstruction
 from photic.core.plugins import get_plugin, load_reference
 from photic.workflows.demo import DemoResult
 
-SMALL = Sizes(size_px=16, step_px=3.0, probe_px=7.0, num_training=200, num_test=80, few=1, many=3, others=(2,))
+SMALL = Sizes(size_px=16, step_px=3.0, probe_px=7.0, num_training=100, num_test=60, few=1, many=3, others=(2,))
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, DemoResult]:
 
 def test_the_scans_are_files_with_truth_of_different_objects(made: tuple[Path, DemoResult]) -> None:
     training, test = (load_raw_npz(made[0] / "scans" / f"{name}.npz") for name in ("training", "test"))
-    assert (training.num_patterns, test.num_patterns) == (200, 80)
+    assert (training.num_patterns, test.num_patterns) == (100, 60)
     assert training.objectGuess is not None and test.objectGuess is not None
     assert training.objectGuess[:40, :40].tolist() != test.objectGuess[:40, :40].tolist()
 
@@ -39,7 +39,7 @@ def test_the_page_shows_all_four_results_and_no_address(made: tuple[Path, DemoRe
 def test_the_reconstructions_lie_beside_it(made: tuple[Path, DemoResult]) -> None:
     found = {name: Reconstruction.load(made[0] / name / "object.npz") for name in ("network", "refined", "baseline")}
     for one in found.values():
-        assert one.r_amp is not None and one.num_positions == 80
+        assert one.r_amp is not None and one.num_positions == 60
     assert found["refined"].r_amp < found["network"].r_amp
     assert (made[0] / "refined" / "phase.png").is_file()
 

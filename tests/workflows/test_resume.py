@@ -50,7 +50,7 @@ def run_driver(folder: Path, overrides: dict, kills: list[list[str]]) -> list[st
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_killed_and_resumed_equals_uninterrupted(tmp_path: Path, num_workers: int) -> None:
-    kills = KILLS if num_workers == 0 else [KILLS[i] for i in (1, 2, 3, 5, 6, 10)]
+    kills = KILLS if num_workers == 0 else [KILLS[i] for i in (1, 2, 3, 10)]  # around an epoch's end, where workers differ
     assert run_driver(tmp_path, {**SETTINGS, "data.num_workers": num_workers}, kills) == []
 
 
