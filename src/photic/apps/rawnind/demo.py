@@ -28,11 +28,15 @@ _UNSEEN = 2026
 """Seed of the scenes to judge by; training draws its own with another."""
 
 
+_SHIPPED = ("rawdenoise",)
+"""The model that comes with the application, to be seen beside what half a minute of training gives."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
     """How large the demo is; the defaults take about half a minute on one core."""
 
-    num_epochs: int = 12
+    num_epochs: int = 18
     """Passes over the drawn training scenes."""
     num_training: int = 32
     """Drawn scenes for training and validation."""
@@ -54,6 +58,10 @@ def run(folder: Path, sizes: Sizes | None = None) -> DemoResult:
     console, sizes = Console(), sizes or Sizes()
     changes = {
         "data.num_samples": sizes.num_training,
+        "data.iso_min": min(sizes.iso) / 2,
+        "data.iso_max": max(sizes.iso) * 2,
+        "data.exposure_min_ev": -1.0,
+        "optimizer.lr": 4e-3,
         "training.num_epochs": sizes.num_epochs,
         "output_dir": str(folder / "runs"),
     }
@@ -62,7 +70,8 @@ def run(folder: Path, sizes: Sizes | None = None) -> DemoResult:
     chosen = _scenes(sizes)
     raws = _raw_files(folder / "raws", chosen)
     with counting("denoising unseen scenes", len(chosen), "scenes") as advance:
-        found = evaluate_pictures([load_denoiser(result.run, "cpu")], chosen, folder / "evaluation", advance=advance)
+        models = [load_denoiser(model, "cpu") for model in (result.run, *_SHIPPED)]
+        found = evaluate_pictures(models, chosen, folder / "evaluation", advance=advance)
     write_results(found, folder / "evaluation")
     write_sheets(found, folder / "evaluation")
     report = _page(result, found, folder / "evaluation", raws).write(folder / "report.html")
@@ -70,8 +79,8 @@ def run(folder: Path, sizes: Sizes | None = None) -> DemoResult:
     return DemoResult(
         report=report,
         headline=(
-            f"PSNR on unseen scenes: network {number(found.mean(found.model, 'psnr'), 1)} dB, {name} {number(value, 1)} dB, "
-            f"demosaiced alone {number(plain, 1)} dB"
+            f"PSNR on unseen scenes: network {number(found.mean(found.model, 'psnr'), 1)} dB, the model that comes with Photic "
+            f"{number(found.mean(_shipped(found), 'psnr'), 1)} dB, {name} {number(value, 1)} dB, demosaiced alone {number(plain, 1)} dB"
         ),
         commands=tuple(command for _, command in _commands(result.run, raws)),
     )
@@ -111,6 +120,11 @@ def _rivals(found: Evaluation) -> tuple[str, float, float]:
     return name, found.mean(name, "psnr") or 0.0, float(np.max(plain))
 
 
+def _shipped(found: Evaluation) -> str:
+    """Return what the row of the model that comes with Photic is called."""
+    return next(method for method in found.methods[1:] if method not in found.classical)
+
+
 def _page(result: TrainResult, found: Evaluation, folder: Path, raws: Path) -> Page:
     name, value, plain = _rivals(found)
     own = found.mean(found.model, "psnr") or 0.0
@@ -125,12 +139,17 @@ def _page(result: TrainResult, found: Evaluation, folder: Path, raws: Path) -> P
     )
     tiles = [
         Tile(label="Network", value=f"{own:.1f} dB", note="PSNR, mean over ISO values"),
-        Tile(label=name.capitalize(), value=f"{value:.1f} dB", note="the best classical method"),
+        Tile(label="Comes with Photic", value=f"{number(found.mean(_shipped(found), 'psnr'), 1)} dB", note="trained on photographs"),
+        Tile(label=name, value=f"{value:.1f} dB", note="the best classical method"),
         Tile(label="Demosaiced alone", value=f"{plain:.1f} dB", note="nothing is denoised"),
     ]
     made.head.append(page.tiles(tiles))
     if own <= value:
-        made.head.append(page.notice(f"Here the network does not beat {name}. Train longer.", "warning"))
+        text = (
+            f"Half a minute of training does not beat {name} here: flat colours suit classical methods. The model that comes with Photic "
+            "was trained for an hour and a half."
+        )
+        made.head.append(page.notice(text, "warning"))
     section = show_evaluation(made, found, folder, title="Scenes never seen")
     section.add(page.prose("These scenes are drawn. How good a network is on photographs, only photographs tell."))
     made.section("Next steps", "Exact commands.").add(page.commands(_commands(result.run, raws)))
@@ -141,6 +160,6 @@ def _commands(run_folder: Path, raws: Path) -> list[tuple[str, str]]:
     photic, folder = program(), runs.shown(run_folder)
     return [
         ("Denoise the made raw files", f"{photic} predict {folder} {runs.shown(raws)} -o clean --format png --compare"),
-        ("Denoise a raw file of yours, not quite", f"{photic} predict {folder} photo.CR2 -o photo.dng --strength 0.8"),
+        ("Denoise a raw file of yours, leaving a fifth of its noise", f"{photic} predict rawdenoise photo.CR2 -o photo.dng --strength 0.8"),
         ("Train on your own clean raw files and photographs", f"{photic} train recipe=raw_denoise_synthetic data.root=PHOTOS"),
     ]

@@ -43,8 +43,9 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Factors = NDArray[np.float64]
 
 MOST_STRENGTH = 2.0
-TILE_PX = 1536
-"""Side of tiles where nothing else is said: 4 % to 30 % more computation than the whole picture at once, under 2 GB."""
+TILE_PX = 1344
+"""Side of tiles where nothing else is said: a quarter more computation than the whole picture at once for `standard`, for `utnet2`, which
+looks farther, a half; with less than 4 GB for 100 megapixels (``benchmarks/rawnind_memory.py``)."""
 _BLEND_PX = 16
 """Over how many pixels neighbouring tiles change over, beyond the margins."""
 _NOTICED_PX: tuple[tuple[type[RawDenoiser], int], ...] = ((Standard, 64), (UTNet, 128))
@@ -150,7 +151,7 @@ def denoised_bands(
         noise: a and b of the noise's variance a x + b, see :func:`photic.apps.rawnind.noise_choice.choose_noise`.
         balance: factors that make grey about grey; None: :func:`balance_for` the picture.
         strength: 0 demosaics alone, 1 is the network's picture, above it smooths more, at most 2.
-        tile_px: side of the tiles; None is 1536, or more where the network looks far. A smaller picture is taken whole.
+        tile_px: side of the tiles; None is 1344, or more where the network looks far. A smaller picture is taken whole.
         overlap_px: pixels that neighbouring tiles share, at least; they share as many as it takes for seams not to show in any case.
             Beyond that, more of what is near a tile's edge is left out, as far as the network looks.
         precision: of the network's convolutions; ``auto`` is fp16 on a GPU, fp32 elsewhere. A tile that comes out not finite in half

@@ -12,7 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from photic.apps.rawnind.denoising import MOST_STRENGTH, check_strength, denoised_bands, heeds_noise, layout_of, load_denoiser, network_of
+from photic.apps.rawnind.denoising import (
+    MOST_STRENGTH,
+    TILE_PX,
+    check_strength,
+    denoised_bands,
+    heeds_noise,
+    layout_of,
+    load_denoiser,
+    network_of,
+)
 from photic.apps.rawnind.develop import raw_kinds
 from photic.apps.rawnind.development_options import add_options, development_of
 from photic.apps.rawnind.files.bands import Band, gathered
@@ -228,7 +237,9 @@ def _parser() -> argparse.ArgumentParser:
     noise.add_argument("--noise-profiles", type=Path, metavar="FILE", help="measured noise per camera and ISO value (noiseprofiles.json)")
     add_options(parser)
     parser.add_argument("--compare", action="store_true", help="also write NAME_compare.png: the middle at full size, before and after")
-    parser.add_argument("--tile", type=whole_number(1), metavar="PX", help="side of tiles; smaller ones take less memory (default: 1536)")
+    parser.add_argument(
+        "--tile", type=whole_number(1), metavar="PX", help=f"side of tiles; smaller ones take less memory (default: {TILE_PX})"
+    )
     parser.add_argument(
         "--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto", help="auto is fp16 on a GPU, else fp32 (default: auto)"
     )
