@@ -20,7 +20,7 @@ Measurement = Literal["mosaic", "rgb"]
 class RawDenoiserConfig(ModelConfig):
     """Base of the configs of networks that denoise raw pictures."""
 
-    measurement: Measurement = "mosaic"
+    measurement: Literal["mosaic", "rgb"] = "mosaic"
     """What the network takes: mosaic (one value per pixel behind a colour filter array) or rgb."""
 
     def build(self) -> RawDenoiser:
