@@ -113,11 +113,8 @@ class RawDenoisingTask(Task):
 
     def judged(self, picture: Tensor, batch: Batch) -> Tensor:
         """Return a picture in camera colours as losses see it: in the space and through the transfer function of the config."""
-        if self.config.space == "camera":
-            seen = picture * batch["balance"].to(picture)[:, :, None, None]
-        else:
-            seen = apply_matrix(picture, camera_to_rec2020_batch(batch["xyz_to_camera"], batch["balance"]).to(picture))
-        return encode(seen, self.config.transfer)
+        seen: Tensor = encode(in_space(picture, batch, self.config.space), self.config.transfer)
+        return seen
 
     def _values(self, picture: Tensor, target: Tensor, batch: Batch) -> Tensor:
         """Return the values of each picture ``(B, K)`` and its ISO value, of what a viewer sees; masked pixels are left out."""
@@ -187,6 +184,14 @@ class RawDenoisingTask(Task):
     def description(self) -> dict[str, Any]:
         """Return what a reader of the weights needs."""
         return {"input": f"raw files ({self.network.measurement})", "measurement": self.network.measurement, "iso": list(self.iso)}
+
+
+def in_space(picture: Tensor, batch: Batch, space: Literal["camera", "rec2020"]) -> Tensor:
+    """Return pictures ``(B, 3, H, W)`` in camera colours in the space of a loss: white-balanced camera colours, or linear Rec.2020."""
+    if space == "camera":
+        balanced: Tensor = picture * batch["balance"].to(picture)[:, :, None, None]
+        return balanced
+    return apply_matrix(picture, camera_to_rec2020_batch(batch["xyz_to_camera"], batch["balance"]).to(picture))
 
 
 def developed(picture: Tensor, batch: Batch) -> Tensor:

@@ -16,7 +16,10 @@ Decoder = Literal["balle", "bayer_ps", "bayer_tc"]
 ``bayer_ps`` makes 12 planes and shuffles them, ``bayer_tc`` has one more transposed convolution."""
 NUM_STRIDES = 4
 LATENT_STRIDE: int = 2**NUM_STRIDES
-"""Pixels of the analysed picture per latent, each way."""
+"""Pixels of the analysed picture per latent, each way, at four strides."""
+SYNTHESIS_HALO = 2
+"""Latents around a rectangle of them that pixels above it depend on: each transposed convolution looks one further and halves that, 1 + 1/2
++ 1/4 + ... < 2."""
 _KERNEL = 5
 _REACH = 2 * (LATENT_STRIDE - 1)
 """How far 5 x 5 kernels at four strides of two reach: 2 + 4 + 8 + 16 pixels."""
@@ -25,7 +28,8 @@ _REACH = 2 * (LATENT_STRIDE - 1)
 class Analysis(nn.Sequential):
     """Pictures ``(B, C, H, W)`` to latents ``(B, num_latents, H/16, W/16)``: four 5 x 5 convolutions of stride 2, GDN between them.
 
-    A latent at (y, x) depends on pixels up to 30 away from (16 y, 16 x). Sides should be multiples of 16.
+    A latent at (y, x) depends on pixels up to 30 away from (16 y, 16 x). Sides should be multiples of 16. With n strides it is
+    2^n for 16 and 2 (2^n - 1) for 30.
 
     Source: Ballé et al. 2017, End-to-end optimized image compression; 2018, Variational image compression with a scale hyperprior.
 
@@ -33,10 +37,11 @@ class Analysis(nn.Sequential):
         num_inputs: C: 3 for RGB, 4 for packed Bayer planes.
         width: channels between the convolutions.
         num_latents: channels of the latents.
+        num_strides: convolutions, each of which halves the sides.
     """
 
-    def __init__(self, num_inputs: int, width: int = 192, num_latents: int = 320) -> None:
-        channels = [num_inputs, width, width, width, num_latents]
+    def __init__(self, num_inputs: int, width: int = 192, num_latents: int = 320, num_strides: int = NUM_STRIDES) -> None:
+        channels = [num_inputs, *[width] * (num_strides - 1), num_latents]
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise(channels):
             layers.append(_initialised(nn.Conv2d(inputs, outputs, _KERNEL, stride=2, padding=_KERNEL // 2)))
@@ -58,16 +63,18 @@ class Synthesis(nn.Sequential):
         decoder: see :data:`Decoder`.
         width: channels between the convolutions.
         num_latents: channels of the latents.
+        num_strides: how often the analysis halved the sides.
 
     Raises:
         ConfigError: no such decoder.
     """
 
-    def __init__(self, decoder: Decoder = "balle", width: int = 192, num_latents: int = 320) -> None:
+    def __init__(self, decoder: Decoder = "balle", width: int = 192, num_latents: int = 320, num_strides: int = NUM_STRIDES) -> None:
+        between = [width] * (num_strides - 1)
         channels = {
-            "balle": [num_latents, width, width, width, 3],
-            "bayer_ps": [num_latents, width, width, width, 12],
-            "bayer_tc": [num_latents, width, width, width, width, 3],
+            "balle": [num_latents, *between, 3],
+            "bayer_ps": [num_latents, *between, 12],
+            "bayer_tc": [num_latents, *between, width, 3],
         }.get(decoder)
         if channels is None:
             raise ConfigError(f"decoder: expected one of 'balle', 'bayer_ps', 'bayer_tc', got '{decoder}'")

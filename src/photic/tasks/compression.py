@@ -1,0 +1,278 @@
+"""Compression of raw pictures, denoising on the way: few bits, judged as the picture is developed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from photic.core.errors import ConfigError, DataError
+from photic.core.registry import tasks
+from photic.core.schema import Range
+from photic.data.base import PreparedData
+from photic.functional.transfer import encode
+from photic.losses.base import Compared, LossConfig
+from photic.losses.rate_distortion import RateDistortionConfig, RateDistortionLoss
+from photic.metrics.base import Metric
+from photic.metrics.column_mean import ColumnMean
+from photic.metrics.columns import ColumnValue
+from photic.metrics.comparison import ComparisonSpec
+from photic.models.base import ModelConfig
+from photic.models.compression import Coded, Compressor, CompressorConfig
+from photic.tasks.base import Batch, Phase, StepResult, Task, TaskConfig
+from photic.tasks.pictures import picture_metric, side_by_side
+from photic.tasks.raw_denoising import developed, in_space
+
+_SHOWN = 4
+_QUANTILE_SHARE = 1e-3
+"""Weight of the quantiles' loss. It moves nothing else, and Adam does not see its size; the common clipping of gradients does."""
+_TILE = 32
+"""Latents along a tile's side in files; validation codes as files are coded."""
+
+
+class CompressionGraph(nn.Module):
+    """The network, as it is deployed: noisy measurements to clean pictures in camera colours, through rounded latents.
+
+    Args:
+        network: what compresses.
+    """
+
+    def __init__(self, network: Compressor) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, measurement: Tensor, planes: Tensor, noise: Tensor, balance: Tensor, quality: Tensor | None = None) -> Coded:
+        """Return pictures ``(B, 3, H, W)``, float32, not clamped, and bits; arguments as for :class:`Compressor`."""
+        made: Coded = self.network(measurement, planes, noise, balance, quality)
+        return made
+
+
+class CompressionTask(Task):
+    """From noisy raw pictures to clean ones through few bits.
+
+    Args:
+        graph: the network.
+        criterion: the trade-off.
+        config: space and transfer function of the distortion, metrics, learning rates.
+        iso: ISO values that validation pictures have, for values of each.
+    """
+
+    graph: CompressionGraph
+    criterion: RateDistortionLoss
+    usage = (
+        "    photic compress photo.CR2 --model FILE -o photo.phc --quality 5\n    photic decompress photo.phc --model FILE -o photo.exr\n\n"
+        "Input: raw files of Bayer cameras, or developed pictures where the network takes RGB.\n"
+        "Output: .phc files, and from them linear DNG, OpenEXR, TIFF, PNG or JPEG with white balance and EXIF kept."
+    )
+
+    def __init__(
+        self, graph: CompressionGraph, criterion: RateDistortionLoss, config: CompressionConfig, iso: Sequence[float] = ()
+    ) -> None:
+        super().__init__()
+        self.graph, self.criterion, self.config, self.iso = graph, criterion, config, tuple(iso)
+        self._metrics = [picture_metric(name) for name in config.metrics]
+
+    @property
+    def network(self) -> Compressor:
+        """The network inside the graph."""
+        return self.graph.network
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the values that are kept of each picture, in order."""
+        return [*(metric.value_name for metric in self._metrics), "bpp", "bpp_actual", "iso", "quality"]
+
+    def step(self, batch: Batch, phase: Phase) -> StepResult:
+        """Return loss and decoded pictures.
+
+        Takes ``measurement`` ``(B, 1 or 3, H, W)``, ``planes``, ``target`` ``(B, 3, H, W)``, ``noise`` ``(B, 2)``, ``balance`` ``(B, 3)``,
+        ``xyz_to_camera`` ``(B, 3, 3)``, and perhaps ``mask`` ``(B, 1, H, W)`` (all counts, where it is missing), ``iso`` ``(B,)`` and
+        ``quality`` ``(B,)``. Without the last, training draws levels, and validation goes through them picture by picture.
+
+        Raises:
+            DataError: prediction and target differ in size.
+        """
+        target, mask = batch["target"].float(), batch.get("mask")
+        quality = self._qualities(batch, phase)
+        coded = self.graph(batch["measurement"], batch["planes"], batch["noise"], batch["balance"], quality)
+        if coded.picture.shape != target.shape:  # never scaled to fit
+            raise DataError(f"compression: the network gives {tuple(coded.picture.shape)}, the target is {tuple(target.shape)}")
+        pixels = target.shape[-1] * target.shape[-2]
+        rate = torch.stack(list(coded.bits.values())).sum(dim=0) / pixels
+        with torch.autocast(target.device.type, enabled=False):
+            compared = Compared(self.judged(coded.picture, batch), self.judged(target, batch), mask)
+            levels = (quality - 1) / max(1, self.network.num_qualities - 1)
+            terms = self.criterion.coded_terms(compared, rate, levels)
+            if phase == "train" and self.network.bit_estimator.auxiliary_parameters():
+                terms["quantiles"] = _QUANTILE_SHARE * self.network.auxiliary_loss()
+        picture = coded.picture.detach()
+
+        def preview() -> np.ndarray:
+            first = slice(0, _SHOWN)
+            noisy = batch["measurement"] if batch["measurement"].shape[1] == 3 else batch["measurement"] * batch["planes"]
+            columns = [developed(part, batch)[first].cpu().numpy() for part in (noisy, picture, target)]
+            return side_by_side(columns)
+
+        reduced = None
+        if phase != "train":
+            values = self._values(coded, target, batch, quality)
+            reduced = (values, torch.zeros_like(values))
+        return StepResult(
+            loss=torch.stack(list(terms.values())).sum(), terms=terms, prediction=picture, target=target, preview=preview, reduced=reduced
+        )
+
+    def judged(self, picture: Tensor, batch: Batch) -> Tensor:
+        """Return a picture in camera colours as losses see it: in the space and through the transfer function of the config."""
+        seen: Tensor = encode(in_space(picture, batch, self.config.space), self.config.transfer)
+        return seen
+
+    def _qualities(self, batch: Batch, phase: Phase) -> Tensor:
+        """Return quality levels ``(B,)`` of a batch."""
+        given, count, number = batch.get("quality"), self.network.num_qualities, len(batch["target"])
+        device = batch["target"].device
+        if given is not None:
+            levels: Tensor = given.to(device, torch.float32)
+            return levels
+        if phase == "train":
+            return torch.randint(1, count + 1, (number,), device=device).float()
+        index = batch.get("index")
+        places = torch.arange(number, device=device) if index is None else index.to(device)
+        return (1 + places % count).float()
+
+    @torch.no_grad()
+    def _values(self, coded: Coded, target: Tensor, batch: Batch, quality: Tensor) -> Tensor:
+        """Return the values of each picture ``(B, K)``, of what a viewer sees (masked pixels are left out), and the bits it takes."""
+        shown, true = developed(coded.picture.detach(), batch), developed(target, batch)
+        columns = [metric.values(shown, true, batch.get("mask")) for metric in self._metrics]
+        pixels = target.shape[-1] * target.shape[-2]
+        columns.append(torch.stack(list(coded.bits.values())).sum(dim=0) / pixels)
+        coder = self.network.bit_estimator.coder()
+        files = [coder.encode(latents, _TILE) for latents in coded.analysed.float()]
+        sizes = [len(file.side) + sum(map(len, file.tiles)) for file in files]
+        columns.append(8 * torch.tensor(sizes, dtype=torch.float64, device=target.device) / pixels)
+        iso = batch.get("iso")
+        columns.append(torch.full((len(target),), float("nan"), device=target.device) if iso is None else iso.float())
+        columns.append(quality)
+        return torch.stack([column.to(torch.float64) for column in columns], dim=1)
+
+    def predict(self, batch: Batch) -> Tensor:
+        """Return decoded pictures ``(B, 3, H, W)`` in camera colours, of the highest quality where the batch has no ``quality``."""
+        coded: Coded = self.graph(batch["measurement"], batch["planes"], batch["noise"], batch["balance"], batch.get("quality"))
+        return coded.picture
+
+    def parameter_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
+        """Return groups of the encoder, the decoder, hyper-transforms, densities and their quantiles; the last two learn faster.
+
+        Only weights of convolutions decay.
+        """
+        fast = {"entropy": self.config.entropy_lr_multiplier, "auxiliary": self.config.entropy_lr_multiplier}
+        groups = []
+        for name, parameters in self.network.parameter_parts().items():
+            rate = lr * fast.get(name, 1.0)
+            for kind, decay, chosen in (
+                (name, weight_decay, [p for p in parameters if p.ndim == 4]),
+                (f"{name}_plain", 0.0, [p for p in parameters if p.ndim != 4]),
+            ):
+                if chosen:
+                    groups.append({"name": kind, "params": chosen, "lr": rate, "weight_decay": decay})
+        return groups
+
+    def make_metrics(self) -> dict[str, Metric]:
+        """Return fresh metrics for one pass over a split: means over its pictures, over each ISO value, and over each quality level."""
+        names = self.columns[:-2]
+        iso, quality = len(names), len(names) + 1
+        made: dict[str, Metric] = {}
+        for number, value in enumerate(names):
+            made[value] = ColumnMean(value, number)
+            for level in self.iso:
+                made[f"{value}_iso{level:g}"] = ColumnMean(f"{value}_iso{level:g}", number, where=(iso, level))
+            if self.network.num_qualities > 1:
+                for level in range(1, self.network.num_qualities + 1):
+                    made[f"{value}_q{level}"] = ColumnMean(f"{value}_q{level}", number, where=(quality, float(level)))
+        return made
+
+    def report(self, prediction: np.ndarray, target: np.ndarray) -> dict[str, Any]:
+        """Return means over the split, over each ISO value and over each quality level."""
+        names = self.columns[:-2]
+        found: dict[str, Any] = {name: float(np.nanmean(prediction[:, place])) for place, name in enumerate(names)}
+        for key, column in (("iso", prediction[:, -2]), ("quality", prediction[:, -1])):
+            found[key] = {
+                f"{level:g}": {name: float(np.nanmean(prediction[column == level, place])) for place, name in enumerate(names)}
+                for level in np.unique(column[np.isfinite(column)]).tolist()
+            }
+        found["pictures"] = len(prediction)
+        return found
+
+    def table(self, names: Sequence[str], prediction: np.ndarray, target: np.ndarray) -> tuple[list[str], list[list[Any]]]:
+        """Return one row per picture: its name, values, bits per pixel, ISO value and quality level."""
+        rows: list[list[Any]] = [
+            [name, *("" if np.isnan(value) else f"{value:.6g}" for value in values)] for name, values in zip(names, prediction, strict=True)
+        ]
+        return ["file", *self.columns], rows
+
+    @property
+    def comparison(self) -> ComparisonSpec | None:
+        """Means over pictures of every metric and of the bits per pixel."""
+        values = tuple(
+            ColumnValue(name=m.value_name, label=m.label, higher_is_better=m.higher_is_better, column=m.value_name) for m in self._metrics
+        )
+        bits = ColumnValue(name="bpp_actual", label="bits per pixel", higher_is_better=False, column="bpp_actual")
+        return ComparisonSpec(
+            kind="compression",
+            samples="pictures",
+            values=(*values, bits),
+            caution="Quality and bits trade against each other: compare runs at like bits per pixel (`photic benchmark-codec` draws both).",
+            predict="photo.CR2 -o photo.phc",
+        )
+
+    def description(self) -> dict[str, Any]:
+        """Return what a reader of the weights needs."""
+        network = self.network
+        return {
+            "input": f"raw files ({network.measurement})",
+            "measurement": network.measurement,
+            "iso": list(self.iso),
+            "num_qualities": network.num_qualities,
+        }
+
+
+@tasks.register("compression")
+@dataclass(frozen=True, kw_only=True)
+class CompressionConfig(TaskConfig):
+    """Noisy raw pictures (mosaic or linear RGB) to clean ones through few bits, trained for a trade-off of rate and distortion."""
+
+    metrics: tuple[str, ...] = ("psnr", "ms_ssim")
+    """Registry names of the metrics computed on validation, from developed pictures; also for each ISO value and quality level."""
+    space: Literal["camera", "rec2020"] = "camera"
+    """Where the distortion compares: camera colours after white balance, or linear Rec.2020."""
+    transfer: Literal["none", "gamma22", "pq"] = "gamma22"
+    """Transfer function before the distortion; never on the network's input."""
+    entropy_lr_multiplier: Annotated[float, Range(gt=0)] = 10.0
+    """How much faster densities and their quantiles learn than the transforms."""
+
+    def build(self, model: ModelConfig, loss: LossConfig, data: PreparedData | Mapping[str, Any]) -> CompressionTask:
+        """Return the task.
+
+        Raises:
+            ConfigError: the network does not compress raw pictures, takes another kind of measurement than the data give, or the loss is
+                no trade-off with a rate.
+        """
+        if not isinstance(model, CompressorConfig):
+            raise ConfigError(f"config.model.name: '{model.registry_name}' does not compress raw pictures; see `photic list models`")
+        given = data.extras.get("measurement") if isinstance(data, PreparedData) else data.get("measurement")
+        if given is not None and given != model.measurement:
+            raise ConfigError(
+                f"config.model.measurement: the network takes {model.measurement}, the data give {given}; set data.measurement or "
+                "model.measurement"
+            )
+        if not isinstance(loss, RateDistortionConfig):
+            raise ConfigError(
+                f"config.loss.name: compression needs the trade-off with the rate, loss.name=rate_distortion; got '{loss.registry_name}', "
+                "which can be its distortion (loss.distortion.name)"
+            )
+        iso = data.extras.get("iso", ()) if isinstance(data, PreparedData) else data.get("iso", ())
+        return CompressionTask(CompressionGraph(model.build()), loss.build(), self, iso)
