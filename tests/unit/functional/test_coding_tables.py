@@ -75,9 +75,9 @@ def test_tables_cannot_be_changed_and_keep_no_hold_on_what_they_were_made_of():
 
 
 def test_trimming_cuts_outer_symbols_of_frequency_1_and_nothing_else():
-    frequencies = [1, 5, 1, TOTAL - 9, 1, 1] + [1, 1, 1, TOTAL - 3] + [1, TOTAL - 2, 1] + [TOTAL - 10, 10]
-    trimmed = CodingTables(frequencies, [6, 4, 3, 2], [-3, 10, 0, 7]).trimmed()
-    assert trimmed.frequencies.tolist() == [5, 1, TOTAL - 9, 3] + [1, TOTAL - 1] + [TOTAL - 2, 2] + [TOTAL - 10, 10]
+    parts = [[1, 5, 1, TOTAL - 9, 1, 1], [1, 1, 1, TOTAL - 3], [1, TOTAL - 2, 1], [TOTAL - 10, 10]]
+    trimmed = CodingTables(np.concatenate(parts), [6, 4, 3, 2], [-3, 10, 0, 7]).trimmed()
+    assert trimmed.frequencies.tolist() == [5, 1, TOTAL - 9, 3, 1, TOTAL - 1, TOTAL - 2, 2, TOTAL - 10, 10]
     assert trimmed.sizes.tolist() == [4, 2, 2, 2]
     assert trimmed.lowest.tolist() == [-2, 10, 1, 7]
     np.testing.assert_array_equal(trimmed.trimmed().frequencies, trimmed.frequencies)
