@@ -105,6 +105,7 @@ class EntropyModel(nn.Module, ABC):
         with torch.autocast(latents.device.type, enabled=False):
             wide = latents.float()
             if self.training:
+                self._stale = True  # here, not in train(): trainers set the mode of modules without calling it
                 return self.noisy(wide)
             self.ready()
             return self.rounded(wide)
@@ -158,16 +159,9 @@ class EntropyModel(nn.Module, ABC):
         self._stale = False
 
     def ready(self) -> None:
-        """Make the tables if the weights may have changed since they were made."""
-        if self._stale:
+        """Make the tables if the weights may have changed since they were made, by a step of training."""
+        if self._stale or not self.is_fixed:  # an average of weights that is swapped in brings its own flag
             self.fix()
-
-    def train(self, mode: bool = True) -> EntropyModel:
-        """Go to training, after which the tables are out of date, or to evaluation."""
-        if mode:
-            self._stale = True
-        super().train(mode)
-        return self
 
     def _load_from_state_dict(self, *arguments: Any, **named: Any) -> None:
         super()._load_from_state_dict(*arguments, **named)
