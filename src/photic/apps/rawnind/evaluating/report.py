@@ -26,25 +26,18 @@ _HINTS = {
 }
 
 
-def write_report(run_folder: Path | str, path: Path | str | None = None) -> Path:
-    """Write the page of a run, finished or not; nothing is computed with the network.
+class RunReport:
+    """The page of a run that denoises; everything its sections share.
 
     Args:
-        run_folder: the run; what ``photic evaluate`` left in its ``evaluations`` is shown, too.
-        path: the file to write; ``report.html`` in the run's folder if omitted.
-
-    Returns:
-        The file.
+        run: finished or not.
 
     Raises:
-        DataError: the folder is no run, or its results or an evaluation in it cannot be read.
+        DataError: its results or an evaluation in it cannot be read.
     """
-    run = Run.open(run_folder)
-    return _Report(run).page().write(path or run.path / "report.html")
 
-
-class _Report:
-    """Everything the sections share."""
+    made = "denoised"
+    """What becomes of pictures."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -57,6 +50,7 @@ class _Report:
         self.evaluations = [(file.parent, Evaluation.read(file.parent)) for file in files]
 
     def page(self) -> Page:
+        """Return the page."""
         made = Page(
             title=f"{self.run.path.parent.name} / {self.run.path.name}",
             eyebrow="Photic · raw",
@@ -167,11 +161,13 @@ class _Report:
         files = sorted((self.run.path / "samples").glob("step_*.png"))
         if not files:
             return
-        section = made.section("Previews", "Validation pictures in rows: as measured (a mosaic shows its filters), denoised, truth.")
+        section = made.section("Previews", f"Validation pictures in rows: as measured (a mosaic shows its filters), {self.made}, truth.")
         chosen = [files[0], files[-1]] if len(files) > 1 else files
         steps = [int(path.stem.removeprefix("step_")) for path in chosen]
         blocks = [
-            page.picture(page.png_uri(path.read_bytes()), f"Measured, denoised and truth, after {step:,} steps", f"After {step:,} steps.")
+            page.picture(
+                page.png_uri(path.read_bytes()), f"Measured, {self.made} and truth, after {step:,} steps", f"After {step:,} steps."
+            )
             for path, step in zip(chosen, steps, strict=True)
         ]
         section.add(page.grid(blocks, 420))
@@ -201,12 +197,8 @@ class _Report:
         if self.results.get("status") != "completed":
             items.append(("Go on with this run, exactly where it stopped", f"{photic} train --resume {run}"))
         if self.run.checkpoint("best").is_file():
-            items += [
-                ("Measure it at each ISO value against classical methods; this page then shows it", f"{photic} evaluate {run}"),
-                ("Denoise a raw file", f"{photic} predict {run} photo.CR2 -o photo.dng --strength 0.8"),
-                ("Denoise a folder", f"{photic} predict {run} shoot/ -o clean/"),
-                ("Put the model into one file", f"{photic} bundle {run} -o model.photic"),
-            ]
+            items += self._uses(photic, run)
+            items.append(("Put the model into one file", f"{photic} bundle {run} -o model.photic"))
         recipe, epochs = self.config.get("recipe"), (self.config.get("training") or {}).get("num_epochs")
         if recipe and epochs and self.results.get("status") == "completed":
             root = self.config.get("data", {}).get("root")
@@ -215,6 +207,14 @@ class _Report:
             items.append(("Train for twice as long", command))
         if items:
             made.section("Next steps", "Exact commands.").add(page.commands(items))
+
+    def _uses(self, photic: str, run: str) -> list[tuple[str, str]]:
+        """Return what the trained network can do, and the commands for it."""
+        return [
+            ("Measure it at each ISO value against classical methods; this page then shows it", f"{photic} evaluate {run}"),
+            ("Denoise a raw file", f"{photic} predict {run} photo.CR2 -o photo.dng --strength 0.8"),
+            ("Denoise a folder", f"{photic} predict {run} shoot/ -o clean/"),
+        ]
 
 
 def show_evaluation(made: Page, found: Evaluation, folder: Path, title: str | None = None) -> Section:

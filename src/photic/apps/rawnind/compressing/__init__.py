@@ -1,0 +1,1 @@
+"""Compressed raw pictures: the format, coding and decoding, commands."""
