@@ -47,13 +47,13 @@ class FrequencyTables(nn.Module):
         self.lowest.copy_(lowest)
 
     def coding_tables(self) -> CodingTables:
-        """Return the tables for a coder.
+        """Return the tables for a coder, without outer symbols of frequency 1: those are escaped, which makes decoding quicker.
 
         Raises:
             DataError: they have not been made yet.
         """
         count, size = self.frequencies.shape
-        return CodingTables(self.frequencies.cpu().numpy().ravel(), [size] * count, self.lowest.cpu().numpy())
+        return CodingTables(self.frequencies.cpu().numpy().ravel(), [size] * count, self.lowest.cpu().numpy()).trimmed()
 
     def bits(self, symbols: Tensor, tables: Tensor) -> Tensor:
         """Return bits of integer-valued symbols under the tables with the given numbers, shape of ``symbols``."""
