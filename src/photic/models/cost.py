@@ -15,6 +15,7 @@ from photic.core.registry import models
 from photic.core.schema import field_types
 from photic.functional.cfa import RGGB, cfa_planes
 from photic.models.base import ClassifierConfig, ModelConfig
+from photic.models.compression import Compressor, CompressorConfig
 from photic.models.enhancement import EnhancerConfig
 from photic.models.phase_retrieval import PhaseRetrievalConfig
 from photic.models.raw_denoising import RawDenoiserConfig
@@ -35,6 +36,7 @@ _STANDARD: tuple[tuple[type[ModelConfig], Callable[[], tuple[Tensor, ...]], dict
     (PhaseRetrievalConfig, lambda: (torch.zeros(1, 1, 64, 64),), {"num_patterns": 1, "size_px": 64}),
     (EnhancerConfig, lambda: (torch.zeros(1, 3, 256, 256),), {}),
     (RawDenoiserConfig, _raw_inputs, {"measurement": "mosaic"}),
+    (CompressorConfig, _raw_inputs, {"measurement": "mosaic"}),
 )
 
 
@@ -63,8 +65,11 @@ def cost_of(network: nn.Module, *inputs: Tensor) -> Cost:
     training = network.training
     counter = FlopCounterMode(display=False)
     try:
+        network.eval()
+        if isinstance(network, Compressor):
+            network.bit_estimator.ready()  # tables are made once, not for each picture
         with torch.no_grad(), counter:
-            network.eval()(*inputs)
+            network(*inputs)
     finally:
         network.train(training)
     return Cost(sum(parameter.numel() * (1 + parameter.is_complex()) for parameter in network.parameters()), counter.get_total_flops() // 2)
@@ -74,8 +79,8 @@ def standard_cost(name: str) -> tuple[Cost, tuple[int, ...]]:
     """Return what a registered network costs with its default settings and random weights, and the input it was given.
 
     Classifiers of pictures have 4 classes and get one picture of 256 x 1600 pixels, networks for phase retrieval one pattern of
-    64 x 64 pixels, enhancers one picture of 256 x 256 pixels, from which they also make its overview, raw denoisers a Bayer mosaic of
-    256 x 256 pixels.
+    64 x 64 pixels, enhancers one picture of 256 x 256 pixels, from which they also make its overview, raw denoisers and compressors (which
+    encode and decode it) a Bayer mosaic of 256 x 256 pixels.
 
     Raises:
         UnknownNameError: there is no such network.

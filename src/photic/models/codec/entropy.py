@@ -106,6 +106,7 @@ class EntropyModel(nn.Module, ABC):
             wide = latents.float()
             if self.training:
                 self._stale = True  # here, not in train(): trainers set the mode of modules without calling it
+                self.is_fixed.zero_()  # so that weights saved between two validations do not come with tables of the first
                 return self.noisy(wide)
             self.ready()
             return self.rounded(wide)
@@ -178,6 +179,15 @@ def tile_boxes(size: tuple[int, int], tile: int) -> Iterator[tuple[int, int, int
     for row in range(-(-height // tile)):
         for column in range(-(-width // tile)):
             yield row, column, row * tile, min((row + 1) * tile, height), column * tile, min((column + 1) * tile, width)
+
+
+def tile_size(size: tuple[int, int], tile: int, row: int, column: int) -> tuple[int, int]:
+    """Return height and width of a tile of latents.
+
+    >>> tile_size((3, 5), 4, 0, 1)
+    (3, 1)
+    """
+    return min(tile, size[0] - row * tile), min(tile, size[1] - column * tile)
 
 
 def check_values(model: EntropyModel, latents: Tensor) -> None:

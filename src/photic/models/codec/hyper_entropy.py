@@ -88,12 +88,7 @@ class MeanScaleHyperprior(EntropyModel):
         means, scales = self.synthesis(straight_through(hyper, hyper.round())).chunk(2, dim=1)
         likelihood = gaussian.likelihood(with_noise(latents) - means, scales)
         rounded = straight_through(latents, (latents - means).round() + means)
-        return Estimated(rounded, {"latents": bits_of(likelihood), "hyper": bits_of(self._hyper_likelihood(noisy_hyper))})
-
-    def _hyper_likelihood(self, hyper: Tensor) -> Tensor:
-        by_channel = hyper.transpose(0, 1).flatten(1)
-        made = self.density.likelihood(by_channel)
-        return made.view(hyper.shape[1], hyper.shape[0], *hyper.shape[2:]).transpose(0, 1)
+        return Estimated(rounded, {"latents": bits_of(likelihood), "hyper": bits_of(self.density.likelihood_of_maps(noisy_hyper))})
 
     def rounded(self, latents: Tensor) -> Estimated:
         """Return what the coder makes."""
@@ -108,8 +103,11 @@ class MeanScaleHyperprior(EntropyModel):
         return Estimated(symbols + means, {name: value.float() for name, value in bits.items()})
 
     def hyper_of(self, latents: Tensor) -> Tensor:
-        """Return integer hyper-latents ``(B, N, h/4, w/4)`` of latents."""
-        return integers(self.analysis(latents))
+        """Return integer hyper-latents ``(B, N, h/4, w/4)`` of latents; in the precision of the weights, whatever autocast says."""
+        first = self.analysis[0]
+        assert isinstance(first, nn.Conv2d)
+        with torch.autocast(latents.device.type, enabled=False):
+            return integers(self.analysis(latents.to(first.weight.dtype)).float())
 
     def distribution(self, hyper: Tensor) -> tuple[Tensor, Tensor]:
         """Return means (float32, in steps of 2^-10) and numbers of the scale tables ``(B, M, h, w)`` for integer hyper-latents."""
