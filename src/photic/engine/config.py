@@ -8,6 +8,9 @@ from typing import Annotated, Literal
 from photic.core.errors import ConfigError
 from photic.core.schema import Config, Range
 
+PREVIOUS = "previous"
+"""What `start_from` says in a sweep where each job starts from the one before it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig(Config):
@@ -17,6 +20,11 @@ class TrainingConfig(Config):
     """Passes over the training split."""
     max_steps: Annotated[int | None, Range(ge=1)] = None
     """Stop after this many optimizer steps, however many epochs that is; null is no limit."""
+    start_from: str | None = None
+    """Start from the weights of a trained network with the same settings instead of random ones (weights alone: optimizer, schedule and
+    all else begin anew): a run, a bundle, a checkpoint, or the name of a model that comes with Photic. In sweeps, `previous`: each job
+    along the last sweep starts from the best weights of the job before it, the first from random ones; where an earlier sweep goes on,
+    the last one begins anew. A resumed run does not look at it."""
     gradient_accumulation: Annotated[int, Range(ge=1)] = 1
     """Batches whose gradients are averaged for one optimizer step."""
     gradient_clip_norm: Annotated[float | None, Range(gt=0)] = 1.0

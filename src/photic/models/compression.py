@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
@@ -149,6 +149,23 @@ class Compressor(nn.Module, ABC):
     def auxiliary_loss(self) -> Tensor:
         """Return the loss of the entropy model's quantiles."""
         return self.bit_estimator.auxiliary_loss()
+
+    def start(self, read: Callable[[str], Mapping[str, Tensor]]) -> None:
+        """Take in what parts of the network start from besides random weights.
+
+        Args:
+            read: returns a network's trained weights, given the name of a model that comes with Photic, a bundle, run or checkpoint.
+
+        Raises:
+            CheckpointError: the weights are of another network.
+        """
+
+    def check_trainable(self) -> None:
+        """Refuse to train a network that lacks what it must start from.
+
+        Raises:
+            ConfigError: it does; the message says what to set.
+        """
 
     def _check(self, measurement: Tensor, planes: Tensor, noise: Tensor, balance: Tensor) -> None:
         channels, size, batch = (1 if self.measurement == "mosaic" else 3), measurement.shape[-2:], len(measurement)

@@ -51,6 +51,13 @@ class Task(nn.Module):
     usage: str | None = None
     """What goes in, what comes out and by which command, Markdown, for the card; None for classifiers of pictures."""
 
+    def start(self, read: Callable[[str], Mapping[str, Tensor]]) -> None:
+        """Take in what parts of the network start from besides random weights; called once, when a training starts that is not resumed.
+
+        Args:
+            read: returns a network's trained weights, given the name of a model that comes with Photic, a bundle, run or checkpoint.
+        """
+
     def step(self, batch: Batch, phase: Phase) -> StepResult:
         """Return loss and prediction for a batch."""
         raise NotImplementedError

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import numpy as np
 import torch
@@ -86,6 +86,16 @@ class CompressionTask(Task):
         """Names of the values that are kept of each picture, in order."""
         return [*(metric.value_name for metric in self._metrics), "bpp", "bpp_actual", "iso", "quality"]
 
+    def start(self, read: Callable[[str], Mapping[str, Tensor]]) -> None:
+        """Take in the weights of parts that come trained, such as a denoiser before the compression.
+
+        Raises:
+            ConfigError: they are needed and the config names none.
+            CheckpointError: they are of another network.
+        """
+        self.network.start(read)
+        self.network.check_trainable()
+
     def step(self, batch: Batch, phase: Phase) -> StepResult:
         """Return loss and decoded pictures.
 
@@ -95,7 +105,10 @@ class CompressionTask(Task):
 
         Raises:
             DataError: prediction and target differ in size.
+            ConfigError: in training, the network lacks what it must start from (see :meth:`start`).
         """
+        if phase == "train":
+            self.network.check_trainable()
         target, mask = batch["target"].float(), batch.get("mask")
         quality = self._qualities(batch, phase)
         coded = self.graph(batch["measurement"], batch["planes"], batch["noise"], batch["balance"], quality)
@@ -179,7 +192,8 @@ class CompressionTask(Task):
             ):
                 if chosen:
                     groups.append({"name": kind, "params": chosen, "lr": rate, "weight_decay": decay})
-        return groups
+        learnt = [p for p in self.criterion.parameters() if p.requires_grad]
+        return [*groups, {"name": "loss", "params": learnt, "lr": lr, "weight_decay": 0.0}] if learnt else groups
 
     def make_metrics(self) -> dict[str, Metric]:
         """Return fresh metrics for one pass over a split: means over its pictures, over each ISO value, and over each quality level."""
@@ -269,10 +283,10 @@ class CompressionConfig(TaskConfig):
                 f"config.model.measurement: the network takes {model.measurement}, the data give {given}; set data.measurement or "
                 "model.measurement"
             )
-        if not isinstance(loss, RateDistortionConfig):
+        if isinstance(data, PreparedData) and not isinstance(loss, RateDistortionConfig):  # a bundle holds no loss
             raise ConfigError(
                 f"config.loss.name: compression needs the trade-off with the rate, loss.name=rate_distortion; got '{loss.registry_name}', "
                 "which can be its distortion (loss.distortion.name)"
             )
         iso = data.extras.get("iso", ()) if isinstance(data, PreparedData) else data.get("iso", ())
-        return CompressionTask(CompressionGraph(model.build()), loss.build(), self, iso)
+        return CompressionTask(CompressionGraph(model.build()), cast("RateDistortionLoss", loss.build()), self, iso)

@@ -28,6 +28,7 @@ from photic.tasks.base import Task
 from photic.tracking.run import Run, environment
 from photic.workflows.config import TrainConfig
 from photic.workflows.recipes import merge
+from photic.workflows.starting import check_same_start, check_start, start
 from photic.workflows.stored import config_of
 
 _RESUMABLE = ("training", "trainer")  # sections that may change when a run goes on; anything else would be another run
@@ -78,6 +79,7 @@ def train(config: TrainConfig, *, quiet: bool = False, page: bool = True) -> Tra
     Raises:
         ConfigError: the configuration does not fit the data or the machine.
         DataError: the data are unusable.
+        CheckpointError: the weights to start from are of another network.
         TrainingError: a loss or gradient turned non-finite; the last good checkpoint is kept.
         RunInterrupted: Ctrl-C; the run can be resumed.
 
@@ -85,14 +87,16 @@ def train(config: TrainConfig, *, quiet: bool = False, page: bool = True) -> Tra
         >>> import photic
         >>> result = photic.train(photic.recipe("quick_strips", {"training.num_epochs": 1}))  # doctest: +SKIP
     """
+    check_start(config.training)  # before the data are read
     with processes(config.trainer) as group:
         data = _prepare(config, group)
         task = _build(config, data)
+        started = start(task, config.model, config.training)
         run = Run(group.broadcast(Run.create(config.to_dict()).path if group.is_first else Path()))
         with _held(run, group):
             if group.is_first:
                 write_json(run.path / "split.json", _split_of(data))
-                run.save_results(status="running", error=None, **_facts(config, data, task, group))
+                run.save_results(status="running", error=None, started_from=started, **_facts(config, data, task, group))
             return _run(config, data, task, run, group, resuming=False, quiet=quiet, page=page)
 
 
@@ -116,11 +120,14 @@ def resume(path: Path | str, overrides: Mapping[str, Any] | None = None, *, quie
         data = _prepare(config, group)
         _refuse_other_data(run, data)
         task = _build(config, data)
+        resuming = run.checkpoint("last").is_file()
+        if not resuming:
+            check_same_start(run.results.get("started_from"), start(task, config.model, config.training), run.path)
         with _held(run, group):
             if group.is_first:  # what was changed is what the run is from here on
                 run.save_config(config.to_dict())
                 run.save_results(config=config.to_dict())
-            return _run(config, data, task, run, group, resuming=run.checkpoint("last").is_file(), quiet=quiet, page=page)
+            return _run(config, data, task, run, group, resuming=resuming, quiet=quiet, page=page)
 
 
 def _prepare(config: TrainConfig, group: Processes) -> PreparedData:
@@ -285,6 +292,8 @@ def _facts(config: TrainConfig, data: PreparedData, task: Task, group: Processes
 
 def _allowed(overrides: Mapping[str, Any]) -> dict[str, Any]:
     nested = merge({}, overrides)
+    if "start_from" in (nested.get("training") or {}):
+        raise ConfigError("training.start_from cannot change when a run is resumed: it has started; start a new run instead")
     for section, value in nested.items():
         refused = [section] if section not in (*_RESUMABLE, "data") else []
         if section == "data" and isinstance(value, Mapping):
