@@ -44,6 +44,8 @@ class RawPicture:
     """a and b of the noise's variance a x + b, where the file says so (DNG's NoiseProfile)."""
     baseline_exposure_ev: float = 0.0
     """How much brighter its maker means it (DNG's BaselineExposure); ``values`` are without it."""
+    full: float | None = None
+    """Level at which the sensor is full, where that is known; None: development looks for it in the values."""
     source: Path | None = None
     notes: tuple[str, ...] = field(default=())
     """What a user should know: levels that were guessed, a white balance that cannot be true."""

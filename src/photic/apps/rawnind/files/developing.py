@@ -180,8 +180,11 @@ def full_level(picture: RawPicture) -> float:
     """Return the level at which the sensor is full: 1, or less where many of a colour's values crowd at its very top.
 
     Cameras are full somewhat below the level that LibRaw or a file takes for white. Red, green and blue that are cut off there
-    are no longer in proportion and become magenta, unless they are cut off at that level.
+    are no longer in proportion and become magenta, unless they are cut off at that level. A picture that says its level
+    (``RawPicture.full``) is believed.
     """
+    if picture.full is not None:
+        return picture.full
     lowest = 1.0
     for values in _colours(picture):
         highest = float(values.max())

@@ -32,7 +32,7 @@ def icc_profile(space: Literal["rec2020", "srgb"], curve: Literal["linear", "srg
 
     Source: ICC.1:2010 (profile version 4.3).
     """
-    adaptation = _from_d65_to_d50()
+    adaptation = from_d65_to_d50()
     colours = adaptation @ rgb_to_xyz(PRIMARIES[space])
     name = f"Photic {_NAMES[space]}, {'linear' if curve == 'linear' else 'sRGB curve'}"
     response = _curve(curve)
@@ -58,7 +58,8 @@ def icc_profile(space: Literal["rec2020", "srgb"], curve: Literal["linear", "srg
     return head.ljust(128, b"\x00") + table + body
 
 
-def _from_d65_to_d50() -> Matrix:
+def from_d65_to_d50() -> Matrix:
+    """Return Bradford's matrix ``(3, 3)`` from XYZ under D65 to XYZ under ICC's D50."""
     before, after = _BRADFORD @ xyz_of_white(), _BRADFORD @ _D50
     made: Matrix = np.linalg.solve(_BRADFORD, (after / before)[:, None] * _BRADFORD)
     return made
