@@ -54,7 +54,7 @@ def colour_space(profile: bytes) -> ColourSpace:
         raise UnknownProfile(f"it has no {error.args[0].decode()}, so it is no matrix with curves") from error
     except (struct.error, IndexError, ZeroDivisionError) as error:
         raise UnknownProfile("it is damaged") from error
-    to_xyz = np.linalg.solve(from_d65_to_d50(), colours)
+    to_xyz: Matrix = np.linalg.solve(from_d65_to_d50(), colours).astype(np.float64)
     if not np.isfinite(to_xyz).all() or np.linalg.cond(to_xyz) > _WORST_CONDITION:
         raise UnknownProfile("its primaries make no space of colours")
     return ColourSpace((red, green, blue), to_xyz)

@@ -72,7 +72,7 @@ def read_photograph(path: Path | str, *, max_pixels: int = MAX_PIXELS) -> RawPic
     return RawPicture(
         _linear(photo.pixels, space),
         None,
-        xyz_to_camera=XYZ_TO_SRGB.copy() if space is None else np.linalg.inv(space.to_xyz),
+        xyz_to_camera=XYZ_TO_SRGB.copy() if space is None else np.linalg.inv(space.to_xyz).astype(np.float64),
         white_balance=np.ones(3),
         camera=camera_exif.camera_name(directory),
         iso=camera_exif.number_of(below, camera_exif.ISO),
@@ -138,7 +138,7 @@ def _read_exr(path: Path, max_pixels: int) -> RawPicture:
     x = [float(value) for value in file.header().get("chromaticities", _REC709)]
     to_xyz = rgb_to_xyz(((x[0], x[1]), (x[2], x[3]), (x[4], x[5])), (x[6], x[7])) if len(x) == 8 else SRGB_TO_XYZ
     notes = () if set(channels) <= {"R", "G", "B"} else ("only its red, green and blue are read",)
-    matrix = np.linalg.inv(to_xyz)
+    matrix = np.linalg.inv(to_xyz).astype(np.float64)
     return RawPicture(values, None, xyz_to_camera=matrix, white_balance=np.ones(3), full=1.0, source=path, notes=notes)
 
 
