@@ -55,6 +55,8 @@ class Job:
     changes: tuple[Change, ...]
     title: str
     """What is particular to it in a sweep, such as ``seed=1 loss.name=focal``."""
+    begins: bool = True
+    """Whether it is the first along the last sweep, so that there is no job before it that differs from it in that sweep alone."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +86,10 @@ def jobs(overrides: Sequence[str], *, multirun: bool = False, user: UserConfig |
     last = {options[0].key: position for position, options in enumerate(choices)}  # a key given twice: the last one counts
     choices = [options for position, options in enumerate(choices) if last.get(options[0].key) == position]
     swept = {options[0].key for options in choices if len(options) > 1}
+    fastest = next((len(options) for options in reversed(choices) if len(options) > 1), 1)
     return [
-        Job(combination, " ".join(str(change) for change in combination if change.key in swept))
-        for combination in itertools.product(*choices)
+        Job(combination, " ".join(str(change) for change in combination if change.key in swept), begins=number % fastest == 0)
+        for number, combination in enumerate(itertools.product(*choices))
     ]
 
 

@@ -6,7 +6,8 @@ import argparse
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,10 @@ EXAMPLES = (
     ("photic train recipe=severstal data.root=DATA", "a recipe on your data"),
     ("photic train recipe=severstal loss.name=bce_with_logits training.num_epochs=50", "with another loss, for 50 epochs"),
     ("photic train -m recipe=severstal seed=0,1,2 loss.name=bce_with_logits,focal", "all six combinations, one after another"),
+    (
+        "photic train -m recipe=raw_compress loss.lmbda=4096,2048,1024 training.start_from=previous",
+        "each job starts from the weights of the one before it, the first from random ones",
+    ),
     ("photic train recipe=severstal --cfg job", "print every setting, do not train"),
     ("photic train --config-dir conf --config-name mine seed=1", "your own YAML, conf/mine.yaml"),
     ("photic train --resume runs/severstal/ID", "go on with an interrupted run, exactly"),
@@ -89,8 +94,15 @@ def _resume(options: argparse.Namespace) -> int:
 def _checked(job: Any, user: Any, num_jobs: int) -> TrainConfig:
     from photic.cli import compose
 
-    try:
+    with _named(job, num_jobs):
         return compose.configuration(job, user)
+
+
+@contextmanager
+def _named(job: Any, num_jobs: int) -> Iterator[None]:
+    """Say which job of several an error is about."""
+    try:
+        yield
     except PhoticError as error:
         if num_jobs == 1:
             raise
@@ -113,16 +125,46 @@ class _Outcome:
     run: str = ""
 
 
+def _check_starts(jobs: Sequence[Any], configs: Sequence[TrainConfig]) -> None:
+    """Refuse, before the first job, what one of them cannot start from."""
+    from photic.engine.config import PREVIOUS
+    from photic.workflows.starting import check_start
+
+    follows = any(not job.begins for job in jobs)
+    for job, config in zip(jobs, configs, strict=True):
+        if config.training.start_from != PREVIOUS or not follows:
+            with _named(job, len(jobs)):
+                check_start(config.training)
+
+
+def _started(config: TrainConfig, job: Any, previous: Path | None) -> TrainConfig:
+    """Return a job's configuration with the run before it in place of ``previous``; the first along a sweep starts from random weights."""
+    from photic.engine.config import PREVIOUS
+
+    if config.training.start_from != PREVIOUS:
+        return config
+    if previous is None and not job.begins:
+        raise ConfigError(
+            "training.start_from=previous: none of the jobs before it along this sweep has completed, so there is nothing to start from"
+        )
+    print(f"starts from {'random weights' if previous is None else previous}", flush=True)
+    return config.replace(training=config.training.replace(start_from=None if previous is None else str(previous)))
+
+
 def _multirun(jobs: Sequence[Any], configs: Sequence[TrainConfig], *, quiet: bool) -> int:
     from photic.workflows.train import train
 
+    _check_starts(jobs, configs)
     outcomes: list[_Outcome] = []
+    previous: Path | None = None
     started = time.monotonic()
     try:
         for number, (job, config) in enumerate(zip(jobs, configs, strict=True), 1):
             print(f"\n[{number}/{len(jobs)}] {job.title}", flush=True)
+            if job.begins:
+                previous = None
             try:
-                result = train(config, quiet=quiet)
+                result = train(_started(config, job, previous), quiet=quiet)
             except RunInterrupted:
                 raise
             except Exception as error:  # noqa: BLE001 - one failed job must not end the others; it is reported below
@@ -132,6 +174,7 @@ def _multirun(jobs: Sequence[Any], configs: Sequence[TrainConfig], *, quiet: boo
                 outcomes.append(_Outcome("failed"))
                 continue
             print(result.summary(), flush=True)
+            previous = result.run
             best = result.results.get("best") or {}
             value = f"{best['monitor']} {best['value']:.4f}" if best.get("value") is not None else "n/a"
             outcomes.append(_Outcome("completed", value, str(result.run)))
