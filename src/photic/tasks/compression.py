@@ -163,14 +163,19 @@ class CompressionTask(Task):
         columns = [metric.values(shown, true, batch.get("mask")) for metric in self._metrics]
         pixels = target.shape[-1] * target.shape[-2]
         columns.append(torch.stack(list(coded.bits.values())).sum(dim=0) / pixels)
-        coder = self.network.bit_estimator.coder()
-        files = [coder.encode(latents, _TILE) for latents in coded.analysed.float()]
-        sizes = [len(file.side) + sum(map(len, file.tiles)) for file in files]
-        columns.append(8 * torch.tensor(sizes, dtype=torch.float64, device=target.device) / pixels)
+        columns.append(self.actual_bits(coded) / pixels)
         iso = batch.get("iso")
         columns.append(torch.full((len(target),), float("nan"), device=target.device) if iso is None else iso.float())
         columns.append(quality)
         return torch.stack([column.to(torch.float64) for column in columns], dim=1)
+
+    @torch.no_grad()
+    def actual_bits(self, coded: Coded) -> Tensor:
+        """Return the bits ``(B,)``, float64, of the streams that pictures are really coded into; the network is in evaluation mode."""
+        coder = self.network.bit_estimator.coder()
+        files = [coder.encode(latents, _TILE) for latents in coded.analysed.float()]
+        sizes = [len(file.side) + sum(map(len, file.tiles)) for file in files]
+        return 8 * torch.tensor(sizes, dtype=torch.float64, device=coded.analysed.device)
 
     def predict(self, batch: Batch) -> Tensor:
         """Return decoded pictures ``(B, 3, H, W)`` in camera colours, of the highest quality where the batch has no ``quality``."""
