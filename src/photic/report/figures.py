@@ -19,7 +19,7 @@ from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import ArrayLike
 
 from photic.functional.palette import BLUE
@@ -43,6 +43,8 @@ class Line:
     dashed: bool = False
     faint: bool = False
     """Thin and half transparent: one of several behind a stronger line."""
+    strong: bool = False
+    """Thick: the one that it is about."""
     point: tuple[float, float] | None = None
     """A place on it to mark."""
 
@@ -87,6 +89,30 @@ def curves(
     for place in stages_x:
         axes.axvline(place, color=_GRID, linewidth=1.6)
     return _svg(figure, title)
+
+
+def over_rate(lines: Sequence[Line], *, title: str, x_label: str, y_label: str) -> Markup:
+    """Return qualities over rates, on a logarithmic axis, with a mark at each point that was measured.
+
+    Args:
+        lines: rates above 0 along x; strong ones are drawn last.
+        title: what is shown.
+        x_label: the rate and its unit.
+        y_label: the quality and its unit.
+    """
+    figure, axes = _chart(title, x_label, y_label, height=3.3)
+    draw_over_rate(axes, lines)
+    return _svg(figure, f"{title}: {y_label} over {x_label}")
+
+
+def draw_over_rate(axes: Axes, lines: Sequence[Line]) -> None:
+    """Draw qualities over rates into axes of any figure, as :func:`over_rate` does."""
+    axes.set_xscale("log")
+    for line in sorted(lines, key=lambda line: line.strong):
+        axes.plot(_numbers(line.x), _numbers(line.y), marker="o", markersize=4.5 if line.strong else 2.6, label=line.label, **_stroke(line))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def precision_recall(
@@ -190,7 +216,7 @@ def reliability(curve: ReliabilityCurve) -> Markup:
 
 
 def _stroke(line: Line) -> dict[str, Any]:
-    weak: dict[str, Any] = {"linewidth": 0.9, "alpha": 0.5} if line.faint else {"linewidth": 1.7}
+    weak: dict[str, Any] = {"linewidth": 0.9, "alpha": 0.5} if line.faint else {"linewidth": 2.8 if line.strong else 1.7}
     return {"color": line.colour, "linestyle": "--" if line.dashed else "-", **weak}
 
 

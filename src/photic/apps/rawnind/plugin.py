@@ -9,6 +9,10 @@ plugin = Plugin(
     package="photic.apps.rawnind",
     summary="Raw photographs to clean pictures: developed, denoised and demosaiced by networks; DNG, EXR, TIFF, PNG, JPEG out",
     commands={
+        "benchmark-codec": Command(
+            summary="Rate and quality of Photic's compressors against JPEG XL, JPEG, WebP and AVIF: BD-rates, plot, crops, a page",
+            target="photic.apps.rawnind.codec_benchmark.benchmark_codec:main",
+        ),
         "develop": Command(
             summary="Develop raw photographs: demosaiced, white-balanced, colour-managed, with EXIF; .exr .tif .png .jpg .dng",
             target="photic.apps.rawnind.develop:main",

@@ -31,7 +31,7 @@ def write_crops(stem: Path, pictures: Mapping[str, Tensor]) -> dict[str, str]:
     Returns:
         Kind to file, relative to the folder above the files'.
     """
-    top, left = _place(pictures[TRUTH])
+    top, left = most_detailed(pictures[TRUTH])
     stem.parent.mkdir(parents=True, exist_ok=True)
     made = {}
     for number, (kind, picture) in enumerate(pictures.items()):
@@ -82,8 +82,8 @@ def _title(one: Scored, found: Evaluation, best: str | None) -> str:
     return f"{one.name}   PSNR dB " + "   ".join(f"{method} {shown('psnr', one.values[method].get('psnr'))}" for method in methods)
 
 
-def _place(truth: Tensor) -> tuple[int, int]:
-    """Return the top left corner of the part with most detail, of parts that lie half a side apart."""
+def most_detailed(truth: Tensor) -> tuple[int, int]:
+    """Return the top left corner of the crop with most detail of a picture ``(1, 3, H, W)``, of crops that lie half a side apart."""
     grey = luma(truth)[0, 0]
     height, width = grey.shape
     detail = (grey[1:, 1:] - grey[:-1, 1:]).abs() + (grey[1:, 1:] - grey[1:, :-1]).abs()
