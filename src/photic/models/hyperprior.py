@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
+import torch
+
+from photic.core.errors import ConfigError
 from photic.core.registry import models
 from photic.core.schema import Range
 from photic.models.codec.hyper_entropy import MeanScaleHyperprior
+from photic.models.codec.transforms import Analysis, Synthesis
+from photic.models.codec.wavelet_start import LATENTS_PER_UNIT, start_as_wavelets
 from photic.models.compression import TransformCompressor, TransformConfig
 
 
 class Hyperprior(TransformCompressor):
-    """Transforms with GDN, and a hyperprior that says what each latent is likely to be."""
+    """Transforms with GDN, and a hyperprior that says what each latent is likely to be.
+
+    Args:
+        config: all settings.
+    """
+
+    def __init__(self, config: HyperpriorConfig) -> None:
+        entropy = MeanScaleHyperprior(config.num_latents, config.width, config.hyper_widths)
+        super().__init__(config, entropy, config.width, config.num_strides)
+        if config.start == "wavelet":
+            assert isinstance(self.encoder, Analysis)
+            assert isinstance(self.decoder, Synthesis)
+            assert self.log_gain is not None
+            assert self.log_inverse_gain is not None
+            entropy.spread.copy_(start_as_wavelets(self.encoder, self.decoder))
+            with torch.no_grad():
+                self.log_gain.add_(math.log(LATENTS_PER_UNIT))
+                self.log_inverse_gain.sub_(math.log(LATENTS_PER_UNIT))
 
 
 @models.register("hyperprior")
@@ -33,6 +56,20 @@ class HyperpriorConfig(TransformConfig):
     hyper_widths: tuple[int, int] | None = None
     """Channels between the hyper-synthesis' convolutions; null is num_latents and 3/2 num_latents, as published."""
 
+    start: Literal["random", "wavelet"] = "random"
+    """First weights of the transforms: random, as published, or wavelet: Haar wavelet packets of decorrelated colours and their inverse, so
+    that training begins with pictures. wavelet is for several quality levels, with decoder balle or bayer_ps."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.start == "wavelet" and self.num_qualities < 2:
+            raise ConfigError(
+                f"{self.registry_name}.start: wavelet sets the gains of quality levels, of which there are none with num_qualities=1; use "
+                "several, or start=random"
+            )
+        if self.start == "wavelet" and self.decoder == "bayer_tc":
+            raise ConfigError(f"{self.registry_name}.start: wavelet needs decoder=bayer_ps or balle; use start=random with bayer_tc")
+
     def build(self) -> Hyperprior:
         """Return the network."""
-        return Hyperprior(self, MeanScaleHyperprior(self.num_latents, self.width, self.hyper_widths), self.width, self.num_strides)
+        return Hyperprior(self)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from photic.core.errors import DataError
+from photic.models.codec.gdn import lower_bound
 
 LIKELIHOOD_MIN = 1e-9
 """Least probability of a symbol in training; keeps the logarithm finite."""
@@ -218,4 +219,4 @@ def integers(values: Tensor) -> Tensor:
 
 def bits_of(likelihood: Tensor) -> Tensor:
     """Return the information ``(B,)`` in bits of all symbols of each picture, from their probabilities ``(B, ...)``."""
-    return -likelihood.clamp_min(LIKELIHOOD_MIN).log2().flatten(1).sum(dim=1)
+    return -lower_bound(likelihood, LIKELIHOOD_MIN).log2().flatten(1).sum(dim=1)

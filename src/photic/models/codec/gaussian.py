@@ -11,9 +11,9 @@ from photic.models.codec.gdn import lower_bound
 
 SCALE_MIN = 0.11
 """Least standard deviation; below it nearly every symbol is 0 anyway."""
-SCALE_MAX = 32.0
+SCALE_MAX = 128.0
 NUM_SCALES = 64
-_TAIL = 6
+_TAIL = 5
 """Symbols beyond so many standard deviations are escaped."""
 NUM_SYMBOLS: int = 2 * round(_TAIL * SCALE_MAX) + 2
 """Of each table, the escape symbol included."""

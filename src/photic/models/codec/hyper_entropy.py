@@ -75,17 +75,21 @@ class MeanScaleHyperprior(EntropyModel):
         self.hyper_tables = FrequencyTables(width, _NUM_HYPER_SYMBOLS)
         self.scale_tables = FrequencyTables(gaussian.NUM_SCALES, gaussian.NUM_SYMBOLS)
         self.register_buffer("scale_limits", gaussian.scale_limits(_UNIT))
+        self.register_buffer("spread", torch.ones(num_latents))
 
     scale_limits: Tensor
+    spread: Tensor
+    """``(M,)``: about how large latents are; hyper-analysis and hyper-synthesis see them divided by it."""
 
     def _layers(self) -> list[nn.Conv2d | nn.ConvTranspose2d]:
         return [layer for layer in self.synthesis if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)]
 
     def noisy(self, latents: Tensor) -> Estimated:
         """Return latents rounded around their means, and bits estimated with noise."""
-        hyper = self.analysis(latents)
+        spread = self.spread[:, None, None]
+        hyper = self.analysis(latents / spread)
         noisy_hyper = with_noise(hyper)
-        means, scales = self.synthesis(straight_through(hyper, hyper.round())).chunk(2, dim=1)
+        means, scales = (spread * part for part in self.synthesis(straight_through(hyper, hyper.round())).chunk(2, dim=1))
         likelihood = gaussian.likelihood(with_noise(latents) - means, scales)
         rounded = straight_through(latents, (latents - means).round() + means)
         return Estimated(rounded, {"latents": bits_of(likelihood), "hyper": bits_of(self.density.likelihood_of_maps(noisy_hyper))})
@@ -116,7 +120,7 @@ class MeanScaleHyperprior(EntropyModel):
 
     def tabulate(self) -> None:
         """Write integer weights and tables."""
-        self.integer_synthesis.set(self._layers())
+        self.integer_synthesis.set(self._layers(), self.spread.repeat(2))
         self.hyper_tables.set(*self.density.tabulated(_NUM_HYPER_SYMBOLS - 1))
         self.scale_tables.set(*gaussian.tabulated())
 

@@ -44,8 +44,8 @@ class IntegerSynthesis(nn.Module):
         self.register_buffer("shifts", torch.zeros(len(layers), dtype=torch.int32))
 
     @torch.no_grad()
-    def set(self, layers: Sequence[nn.Conv2d | nn.ConvTranspose2d]) -> None:
-        """Take the weights of layers in floating point.
+    def set(self, layers: Sequence[nn.Conv2d | nn.ConvTranspose2d], factors: Tensor) -> None:
+        """Take the weights of layers in floating point, and factors ``(C,)`` of what the last one gives.
 
         Raises:
             DataError: a weight is not finite.
@@ -53,6 +53,8 @@ class IntegerSynthesis(nn.Module):
         for number, layer in enumerate(layers):
             assert layer.bias is not None
             weight, bias = layer.weight.double(), layer.bias.double()
+            if number == self.count - 1:
+                weight, bias = weight * factors.double()[:, None, None, None], bias * factors.double()
             if not bool(torch.isfinite(weight).all() and torch.isfinite(bias).all()):
                 raise DataError(f"hyper-synthesis: layer {number} has weights that are not finite; training went astray")
             largest = max(float(weight.abs().max()), 2.0**-40)

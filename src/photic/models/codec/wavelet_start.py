@@ -1,0 +1,130 @@
+"""Transforms that begin as a wavelet-packet codec: training starts from pictures, not from noise."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import product
+
+import torch
+from torch import Tensor, nn
+
+from photic.core.errors import ConfigError
+from photic.models.codec.gdn import GDN
+from photic.models.codec.transforms import Analysis, Synthesis
+
+LATENTS_PER_UNIT = 450.0
+"""Factor of latents at the highest quality: quantisation steps of about 9 / 255 in orthonormal coefficients of 256 samples."""
+_GAMMA = 0.01
+"""Of the normalisations at first; nearly linear for values up to one."""
+_FAINT = 0.02
+"""Size of random weights beside the given ones, relative to what they would be alone; they set channels apart."""
+_DETAIL_SCALE = 10.0
+"""Spread of latents of the lowest frequencies at first; it falls with frequency."""
+_DC_SCALE = 40.0
+_LEAST_SCALE = 0.15
+_COLOUR_PENALTY = 4
+"""Frequencies that a difference of colours counts for when the most important coefficients are chosen."""
+# Packed red, both greens, blue: brightness, the greens' difference (detail), red against blue, green against both.
+_BAYER = ((0.5, 0.5, 0.5, 0.5), (0.0, 0.5**0.5, -(0.5**0.5), 0.0), (0.5**0.5, 0.0, 0.0, -(0.5**0.5)), (-0.5, 0.5, 0.5, -0.5))
+_BAYER_PENALTY = (0, _COLOUR_PENALTY + 2, _COLOUR_PENALTY, _COLOUR_PENALTY)
+_RGB = ((3**-0.5,) * 3, (2**-0.5, 0.0, -(2**-0.5)), (-(6**-0.5), 2 * 6**-0.5, -(6**-0.5)))
+_RGB_PENALTY = (0, _COLOUR_PENALTY, _COLOUR_PENALTY)
+
+
+@dataclass(frozen=True)
+class _Band:
+    """A channel: which colour it is of, and low (0) or high (1) at each stage, the finest first."""
+
+    colour: int
+    rows: tuple[int, ...] = ()
+    columns: tuple[int, ...] = ()
+
+    def halved(self, down: int, across: int) -> _Band:
+        return _Band(self.colour, (*self.rows, down), (*self.columns, across))
+
+    @property
+    def frequency(self) -> int:
+        """Changes of sign along both sides of its block."""
+        return _sequency(self.rows) + _sequency(self.columns)
+
+
+def _sequency(bits: tuple[int, ...]) -> int:
+    """Return the changes of sign of the Walsh function that a path through the stages gives: the bits are its Gray code.
+
+    >>> [_sequency(bits) for bits in ((0, 0), (0, 1), (1, 1), (1, 0))]
+    [0, 1, 2, 3]
+    """
+    number, last = 0, 0
+    for bit in bits:
+        last ^= bit
+        number = 2 * number + last
+    return number
+
+
+@torch.no_grad()
+def start_as_wavelets(analysis: Analysis, synthesis: Synthesis) -> Tensor:
+    """Set the weights of transforms to Haar wavelet packets of decorrelated colours, and back; only as many channels as there are.
+
+    Where all coefficients are kept, the synthesis inverts the analysis (Bayer planes: up to demosaicing by the nearest samples) as far
+    as the normalisations are linear. Other weights stay random, and faint.
+
+    Args:
+        analysis: of packed Bayer planes (4 or, with a noise map, 5 channels) or RGB (3 or 4).
+        synthesis: with a decoder ``balle`` or ``bayer_ps``.
+
+    Returns:
+        Spread ``(num_latents,)`` that latents have about, for latents scaled by LATENTS_PER_UNIT.
+
+    Raises:
+        ConfigError: the decoder is ``bayer_tc``, whose last convolution has another shape.
+
+    Source: Coifman & Wickerhauser 1992, Entropy-based algorithms for best basis selection (wavelet packets).
+    """
+    if synthesis.decoder == "bayer_tc":
+        raise ConfigError("hyperprior.start: wavelet needs decoder bayer_ps or balle; use start=random with bayer_tc")
+    bayer = synthesis.decoder == "bayer_ps"
+    colours = torch.tensor(_BAYER if bayer else _RGB)
+    penalties = _BAYER_PENALTY if bayer else _RGB_PENALTY
+    amplitude = math.sqrt(len(colours))  # brightness of a picture of ones is 1
+    down = [layer for layer in analysis if isinstance(layer, nn.Conv2d)]
+    up = [layer for layer in synthesis if isinstance(layer, nn.ConvTranspose2d)]
+    for layer in (*analysis, *synthesis):
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            layer.weight.mul_(_FAINT)
+        elif isinstance(layer, GDN):
+            layer.gamma.root.mul_(math.sqrt(_GAMMA / 0.1))
+    bands = [_Band(colour) for colour in range(len(colours))]
+    for stage, (forward, backward) in enumerate(zip(down, reversed(up), strict=True)):
+        halves = [band.halved(*high) for band in bands for high in product((0, 1), repeat=2)]
+        kept = sorted(halves, key=lambda band: (band.frequency + penalties[band.colour], band.rows, band.columns))[: forward.out_channels]
+        for place, band in enumerate(kept):
+            signs = _signs(band.rows[-1], band.columns[-1])
+            source = next(i for i, before in enumerate(bands) if before.halved(band.rows[-1], band.columns[-1]) == band)
+            if stage == 0:  # colours are mixed on the way: forth, and back with demosaicing
+                mixed = colours[band.colour] / amplitude
+                forward.weight[place, : len(mixed), 2:4, 2:4] += mixed[:, None, None] * signs / 4
+                unmixed = colours[band.colour] * amplitude
+                shown = _demosaiced(unmixed) if bayer else unmixed
+                backward.weight[place, :, 2:4, 2:4] += shown[:, None, None] * signs
+            else:
+                forward.weight[place, source, 2:4, 2:4] += signs / 4
+                backward.weight[place, source, 2:4, 2:4] += signs
+        bands = kept
+    scales = torch.full((down[-1].out_channels,), _LEAST_SCALE)
+    for place, band in enumerate(bands):
+        colour = 0.25 if penalties[band.colour] else 1.0
+        scales[place] = colour * (_DC_SCALE if band.frequency == 0 else _DETAIL_SCALE / (1 + band.frequency) ** 1.2)
+    return scales.clamp_min(_LEAST_SCALE)
+
+
+def _signs(down: int, across: int) -> Tensor:
+    """Return the signs ``(2, 2)`` of a Haar function, low or high along rows and columns."""
+    return torch.outer(torch.tensor([1.0, -1.0 if down else 1.0]), torch.tensor([1.0, -1.0 if across else 1.0]))
+
+
+def _demosaiced(planes: Tensor) -> Tensor:
+    """Return what 12 planes, three colours of 2 x 2 pixels, get of packed planes ``(4,)``: the nearest sample; greens between two, both."""
+    red, first, second, blue = planes
+    both = (first + second) / 2
+    return torch.stack([red, red, red, red, both, first, second, both, blue, blue, blue, blue])
