@@ -18,7 +18,7 @@ from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, v
 from pathlib import Path
 from typing import Any
 
-from photic.core.errors import PhoticError, UnknownNameError, nearest
+from photic.core.errors import ConfigError, PhoticError, UnknownNameError, nearest
 
 GROUP = "photic.plugins"
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]* [A-Za-z0-9][A-Za-z0-9._+!-]*")
@@ -69,6 +69,11 @@ class Plugin:
     """Verbs of ``photic data VERB NAME ...``, for example ``check``."""
     commands: dict[str, Command] = field(default_factory=dict)
     """Further top-level commands."""
+    describers: dict[str, str] = field(default_factory=dict)
+    """What `photic info` says of files of its own: ending of their names, with its dot, to a function
+    ``describe(path) -> photic.workflows.info.FileInfo`` that reads no more than it must."""
+    default_models: dict[str, str] = field(default_factory=dict)
+    """What its commands take where no model is named: name of the task to the stem of a file in ``weights``."""
 
     def folder(self) -> Path:
         """Return the package's folder without importing the package itself."""
@@ -143,6 +148,35 @@ def shipped_models() -> dict[str, Path]:
                 raise PhoticError(f"model '{name}' comes twice, as {found[name]} and {path}; uninstall one of the plug-ins")
             found[name] = path
     return found
+
+
+def default_model(task: str) -> Path:
+    """Return the bundle that commands take for a task where no model is named.
+
+    Raises:
+        ConfigError: no installed plug-in brings one.
+    """
+    for plugin in installed_plugins().values():
+        found = plugin.shipped_models().get(plugin.default_models.get(task, ""))
+        if found is not None:
+            return found
+    raise ConfigError(
+        f"no model for the task '{task}' comes with this installation; name one with --model: a bundle (.photic), a run or a checkpoint, "
+        "as `photic train` makes them"
+    )
+
+
+def describer_of(path: Path | str) -> str | None:
+    """Return the reference to what describes files with this ending, None where no plug-in does.
+
+    Raises:
+        PhoticError: two plug-ins describe them.
+    """
+    suffix = Path(path).suffix.lower()
+    found = {plugin.name: plugin.describers[suffix] for plugin in installed_plugins().values() if suffix in plugin.describers}
+    if len(found) > 1:
+        raise PhoticError(f"{suffix} files are described by several plug-ins: {', '.join(found)}; uninstall all but one")
+    return next(iter(found.values()), None)
 
 
 def model_source(model: Path | str) -> Path:

@@ -1,4 +1,4 @@
-"""What is known about a bundle, a checkpoint or a run, read without torch and without building anything."""
+"""What is known about a bundle, a checkpoint, a run, or a file of an application, read without torch and without building anything."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from photic.core.container import read_header, verify_seal
 from photic.core.errors import CheckpointError, DataError, PhoticError
-from photic.core.plugins import shipped_models
+from photic.core.plugins import describer_of, load_reference, shipped_models
 from photic.inference.description import SUFFIXES, check_bundle, describe, is_bundle, run_name
 from photic.tracking.run import Run
 
@@ -36,6 +36,41 @@ class ModelInfo:
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON values."""
         return {"kind": self.kind, "path": str(self.path), "file": self.file, **self.facts}
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """What is known about a file that an application reads or writes, as its plug-in's describer tells it."""
+
+    kind: str
+    """What it is, in a few words."""
+    path: Path
+    """Where it lies."""
+    rows: tuple[tuple[str, str], ...]
+    """What a reader wants to know, in order: names and texts."""
+    facts: dict[str, Any]
+    """The same and more as JSON values, for programs."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON values."""
+        return {"kind": self.kind, "path": str(self.path), **self.facts}
+
+
+def file_info(path: Path | str) -> FileInfo | None:
+    """Return what is known about a file whose ending a plug-in describes; None for folders and other files.
+
+    Raises:
+        DataError: there is no such file.
+        BitstreamError: a compressed file is damaged.
+    """
+    path = Path(path)
+    describer = None if path.is_dir() else describer_of(path)
+    if describer is None:
+        return None
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    found: FileInfo = load_reference(describer)(path)
+    return found
 
 
 def info(path: Path | str) -> ModelInfo:

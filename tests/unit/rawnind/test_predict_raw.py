@@ -15,8 +15,8 @@ from photic.apps.rawnind.files.developing import camera_bands
 from photic.apps.rawnind.files.dng import write_mosaic_dng
 from photic.apps.rawnind.files.reading import read_raw
 from photic.apps.rawnind.noise_choice import choose_noise
+from photic.apps.rawnind.noise_options import noise_argument
 from photic.apps.rawnind.predict import main as predict
-from photic.apps.rawnind.predict import noise_argument
 from photic.cli.main import main as photic
 from photic.core.errors import ConfigError, DataError
 from photic.data.photo.files import read_photo

@@ -29,6 +29,7 @@ from photic.apps.rawnind.files.developing import Developer, Development, camera_
 from photic.apps.rawnind.files.reading import MAX_PIXELS, raw_size, read_raw
 from photic.apps.rawnind.files.writing import WRITABLE, check_format, write_developed
 from photic.apps.rawnind.noise_choice import choose_noise
+from photic.apps.rawnind.noise_options import add_noise_options
 from photic.apps.rawnind.noise_profiles import read_profiles
 from photic.apps.rawnind.picture import RawPicture
 from photic.core.arguments import whole_number
@@ -193,24 +194,6 @@ def _megapixels(source: Path) -> float:
     return height * width / 1e6
 
 
-def noise_argument(text: str) -> tuple[float, float]:
-    """Return a and b of ``A,B``.
-
-    Raises:
-        argparse.ArgumentTypeError: it is something else.
-
-    >>> noise_argument("1e-3,2e-6")
-    (0.001, 2e-06)
-    """
-    try:
-        a, b = (float(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected A,B of the variance A x + B, such as 1e-3,2e-6, got '{text}'") from None
-    if not (0 <= a < 1 and 0 <= b < 1):
-        raise argparse.ArgumentTypeError(f"expected A and B from 0 to 1 (black is 0, white is 1), got '{text}'")
-    return a, b
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="photic predict",
@@ -231,10 +214,7 @@ def _parser() -> argparse.ArgumentParser:
         f"{MOST_STRENGTH:g} (default: 1)",
     )
     parser.add_argument("--format", choices=_FORMATS, help="of the files written (default: dng)")
-    noise = parser.add_argument_group("noise")
-    noise.add_argument("--noise", type=noise_argument, metavar="A,B", help="variance A x + B at the clean value x; black is 0, white is 1")
-    noise.add_argument("--iso", type=float, metavar="N", help="instead of the file's; alone, the noise of a typical camera at ISO N")
-    noise.add_argument("--noise-profiles", type=Path, metavar="FILE", help="measured noise per camera and ISO value (noiseprofiles.json)")
+    add_noise_options(parser)
     add_options(parser)
     parser.add_argument("--compare", action="store_true", help="also write NAME_compare.png: the middle at full size, before and after")
     parser.add_argument(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,26 +11,30 @@ from photic.cli.parser import Parser, terminal_width
 from photic.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
-    from photic.workflows.info import ModelInfo
+    from photic.workflows.info import FileInfo, ModelInfo
 
 EXAMPLES = (
     ("photic info model.photic", "what a bundle is, how good, on what; and whether it is whole"),
     ("photic info runs/severstal/ID", "the same of a run"),
     ("photic info model.photic --card > card.md", "the card to read"),
     ("photic info model.photic --json", "everything, for programs"),
+    ("photic info photo.phc", "size, model, bits and metadata of a compressed photograph, without decoding it"),
 )
 
 
 def parser() -> Parser:
     """Return the command's arguments."""
-    made = Parser("info", "Say what a bundle, a checkpoint or a run is.", EXAMPLES, usage="FILE|RUN [--card | --json]")
+    made = Parser(
+        "info", "Say what a bundle, a checkpoint, a run or a compressed picture is.", EXAMPLES, usage="FILE|RUN [--card | --json]"
+    )
     made.add_argument(
         "path",
         type=Path,
         metavar="FILE|RUN",
-        help="a bundle, a checkpoint, the folder of a run, or the name of a model that comes with Photic",
+        help="a bundle, a checkpoint, the folder of a run, the name of a model that comes with Photic, or a compressed photograph (.phc)",
     )
     form = made.add_mutually_exclusive_group()
     form.add_argument("--card", action="store_true", help="print the model card (Markdown) of a bundle")
@@ -41,11 +45,15 @@ def parser() -> Parser:
 def main(arguments: Sequence[str]) -> int:
     """Run the command."""
     options = parser().parse_args(arguments)
-    from photic.workflows.info import info
+    from photic.workflows.info import FileInfo, file_info, info
 
-    found = info(options.path)
+    found = file_info(options.path) or info(options.path)
     if options.json:
         print(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
+    elif isinstance(found, FileInfo):
+        if options.card:
+            raise ConfigError(f"{found.path}: a {found.kind} has no card; leave --card away")
+        _print_file(found)
     elif options.card:
         if found.card is None:
             raise ConfigError(f"{found.path}: a {found.kind} has no card; make a bundle: photic bundle RUN -o model.photic")
@@ -55,25 +63,35 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _print(found: ModelInfo) -> None:
+def _console() -> Console:
     from rich.console import Console
 
     # Names come from files of others: they are shown, not understood.
-    console = Console(markup=False, emoji=False, highlight=False, width=terminal_width())
+    return Console(markup=False, emoji=False, highlight=False, width=terminal_width())
+
+
+def _print_file(found: FileInfo) -> None:
+    console = _console()
+    console.print(f"{found.kind} {found.path.name}", style="bold")
+    console.print(_essentials((("path", str(found.path)), *found.rows)))
+
+
+def _print(found: ModelInfo) -> None:
+    console = _console()
     console.print(f"{found.kind} {found.facts['name']}", style="bold")
-    console.print(_essentials(found))
+    console.print(_essentials(_rows(found)))
     classes = found.facts.get("classes") or []
     if classes:
         console.print(_classes(found.facts, classes))
 
 
-def _essentials(found: ModelInfo) -> Table:
+def _essentials(rows: Iterable[tuple[str, str]]) -> Table:
     from rich.table import Table
 
     table = Table.grid(padding=(0, 2))
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, value in _rows(found):
+    for name, value in rows:
         table.add_row(name, value)
     return table
 
