@@ -41,6 +41,15 @@ class Coded(NamedTuple):
     """``(B, C, h, w)``: as the encoder made them, before rounding."""
 
 
+class Decoding(NamedTuple):
+    """Everything that decoding depends on; what has another is another model."""
+
+    settings: dict[str, int | str]
+    """Facts that are in no tensor."""
+    tensors: dict[str, Tensor]
+    """By name: weights of the decoder, and the integer tables and weights that latents are decoded with."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class CompressorConfig(ModelConfig):
     """Base of the configs of networks that compress raw pictures."""
@@ -123,6 +132,17 @@ class Compressor(nn.Module, ABC):
 
         ``encoder``, ``decoder``, ``hyper`` (transforms of hyper-latents), ``entropy`` (densities), ``auxiliary`` (their quantiles).
         """
+
+    def decoding(self) -> Decoding:
+        """Return what decoding depends on, which is what files are tied to; :meth:`EntropyModel.ready` has been called.
+
+        Of the entropy model only whole numbers count: files depend on nothing else of it.
+        """
+        tensors = {f"decoder.{name}": value for name, value in self.decoder.state_dict().items()}
+        for name, value in self.bit_estimator.state_dict().items():
+            if not value.is_floating_point():
+                tensors[f"bit_estimator.{name}"] = value
+        return Decoding({"measurement": self.measurement, "stride": self.stride, "multiple": self.multiple}, tensors)
 
     def forward(self, measurement: Tensor, planes: Tensor, noise: Tensor, balance: Tensor, quality: Tensor | None = None) -> Coded:
         """Return pictures and the bits they take.
@@ -237,6 +257,14 @@ class TransformCompressor(Compressor):
         made = self.decoder(latents if gain is None else latents * gain).float()
         linear: Tensor = expanded(made) if self.companding == "root" else made
         return linear / balance.to(linear)[:, :, None, None]
+
+    def decoding(self) -> Decoding:
+        """Return what decoding depends on."""
+        settings, tensors = super().decoding()
+        if self.log_inverse_gain is not None:
+            tensors["log_inverse_gain"] = self.log_inverse_gain
+        kind = self.decoder.decoder
+        return Decoding({**settings, "decoder": str(kind), "companding": self.companding}, tensors)
 
     def parameter_parts(self) -> dict[str, list[nn.Parameter]]:
         """Return trainable parameters by part; gains of quality levels go with the transform they belong to."""

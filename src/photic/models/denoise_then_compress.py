@@ -15,7 +15,7 @@ from photic.core.errors import ConfigError
 from photic.core.registry import models
 from photic.core.schema import Registered
 from photic.models.codec.entropy import EntropyModel
-from photic.models.compression import Compressor, CompressorConfig, TransformCompressor, TransformConfig
+from photic.models.compression import Compressor, CompressorConfig, Decoding, TransformCompressor, TransformConfig
 from photic.models.hyperprior import HyperpriorConfig
 from photic.models.raw_denoising import RawDenoiser, RawDenoiserConfig
 from photic.models.standard import StandardConfig
@@ -102,6 +102,11 @@ class DenoiseThenCompress(Compressor):
     def synthesised(self, latents: Tensor, balance: Tensor, quality: Tensor | None = None) -> Tensor:
         """Return pictures ``(B, 3, H, W)`` float32 in camera colours of rounded latents."""
         return self.compressor.synthesised(latents, balance, quality)
+
+    def decoding(self) -> Decoding:
+        """Return what decoding depends on: the inner network, and how pictures are continued for both."""
+        settings, tensors = self.compressor.decoding()
+        return Decoding({**settings, "measurement": self.measurement, "multiple": self.multiple}, tensors)
 
     def parameter_parts(self) -> dict[str, list[nn.Parameter]]:
         """Return trainable parameters by part: those of the inner network."""

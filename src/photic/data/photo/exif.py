@@ -28,6 +28,9 @@ _DESCRIPTIVE = (0x010E, 0x010F, 0x0110, 0x011A, 0x011B, 0x0128, 0x0131, 0x0132, 
 _SWAPPED_ITEMS = {3: "H", 4: "I", 5: "I", 8: "h", 9: "i", 10: "i", 11: "f", 12: "d", 13: "I", 16: "Q", 17: "q", 18: "Q"}
 Bytes = bytes | bytearray | mmap.mmap
 _DEEPEST, _MOST_TAGS = 3, 4096
+_SHARED = 4
+"""Directories and values that are read together take no more than so many times the bytes there are: tags may share a value, but a small
+block cannot ask for any memory or time."""
 
 
 class DamagedExif(ValueError):  # noqa: N818 - says what the block is
@@ -253,20 +256,28 @@ def _entries(data: Bytes, offset: int, order: str) -> list[tuple[int, int, int, 
     return entries
 
 
-def _directory(data: Bytes, offset: int, order: str, depth: int, wanted: Collection[int] | None = None) -> Directory:
+def _directory(
+    data: Bytes, offset: int, order: str, depth: int, wanted: Collection[int] | None = None, *, left: list[int] | None = None
+) -> Directory:
     if depth > _DEEPEST:
         raise DamagedExif("directories below directories without end")
+    left = [_SHARED * len(data)] if left is None else left
     made = Directory(order)
-    for number, kind, count, place, _ in _entries(data, offset, order):
+    entries = _entries(data, offset, order)
+    left[0] -= 12 * len(entries)
+    for number, kind, count, place, _ in entries:
         size = _SIZES.get(kind, 0) * count
         if not size or (wanted is not None and number not in wanted):
             continue
+        left[0] -= size
         at = place if size <= 4 else struct.unpack_from(order + "I", data, place)[0]
         if at + size > len(data):
             raise DamagedExif(f"tag {number:#06x} points beyond the end")
+        if left[0] < 0:
+            raise DamagedExif("directories and values that overlap each other again and again")
         value = bytes(data[at : at + size])
         if number in _BELOW and kind in (_LONG, 13) and count == 1:
-            made.below[number] = _directory(data, struct.unpack(order + "I", value)[0], order, depth + 1)
+            made.below[number] = _directory(data, struct.unpack(order + "I", value)[0], order, depth + 1, left=left)
         else:
             made.tags[number] = Tag(kind, count, value)
     return made
