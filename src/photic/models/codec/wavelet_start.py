@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from itertools import product
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from photic.core.errors import ConfigError
+from photic.functional.cfa import RGGB, cfa_planes
 from photic.models.codec.gdn import GDN
 from photic.models.codec.transforms import Analysis, Synthesis
 
@@ -17,8 +19,6 @@ LATENTS_PER_UNIT = 450.0
 """Factor of latents at the highest quality: quantisation steps of about 9 / 255 in orthonormal coefficients of 256 samples."""
 _GAMMA = 0.01
 """Of the normalisations at first; nearly linear for values up to one."""
-_FAINT = 0.02
-"""Size of random weights beside the given ones, relative to what they would be alone; they set channels apart."""
 _DETAIL_SCALE = 10.0
 """Spread of latents of the lowest frequencies at first; it falls with frequency."""
 _DC_SCALE = 40.0
@@ -66,8 +66,8 @@ def _sequency(bits: tuple[int, ...]) -> int:
 def start_as_wavelets(analysis: Analysis, synthesis: Synthesis) -> Tensor:
     """Set the weights of transforms to Haar wavelet packets of decorrelated colours, and back; only as many channels as there are.
 
-    Where all coefficients are kept, the synthesis inverts the analysis (Bayer planes: up to demosaicing by the nearest samples) as far
-    as the normalisations are linear. Other weights stay random, and faint.
+    Where all coefficients are kept, the synthesis inverts the analysis (Bayer planes: up to bilinear demosaicing) as far
+    as the normalisations are linear. Channels that no coefficient takes keep random weights; what they say has the weight 0 at first.
 
     Args:
         analysis: of packed Bayer planes (4 or, with a noise map, 5 channels) or RGB (3 or 4).
@@ -90,23 +90,23 @@ def start_as_wavelets(analysis: Analysis, synthesis: Synthesis) -> Tensor:
     down = [layer for layer in analysis if isinstance(layer, nn.Conv2d)]
     up = [layer for layer in synthesis if isinstance(layer, nn.ConvTranspose2d)]
     for layer in (*analysis, *synthesis):
-        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-            layer.weight.mul_(_FAINT)
-        elif isinstance(layer, GDN):
+        if isinstance(layer, GDN):
             layer.gamma.root.mul_(math.sqrt(_GAMMA / 0.1))
     bands = [_Band(colour) for colour in range(len(colours))]
     for stage, (forward, backward) in enumerate(zip(down, reversed(up), strict=True)):
         halves = [band.halved(*high) for band in bands for high in product((0, 1), repeat=2)]
         kept = sorted(halves, key=lambda band: (band.frequency + penalties[band.colour], band.rows, band.columns))[: forward.out_channels]
+        forward.weight[: len(kept)] = 0  # what is beyond stays random, and is not listened to at first
+        backward.weight[:, : 12 if bayer and stage == 0 else len(bands)] = 0
         for place, band in enumerate(kept):
             signs = _signs(band.rows[-1], band.columns[-1])
             source = next(i for i, before in enumerate(bands) if before.halved(band.rows[-1], band.columns[-1]) == band)
             if stage == 0:  # colours are mixed on the way: forth, and back with demosaicing
                 mixed = colours[band.colour] / amplitude
                 forward.weight[place, : len(mixed), 2:4, 2:4] += mixed[:, None, None] * signs / 4
-                unmixed = colours[band.colour] * amplitude
-                shown = _demosaiced(unmixed) if bayer else unmixed
-                backward.weight[place, :, 2:4, 2:4] += shown[:, None, None] * signs
+                unmixed = torch.zeros(len(mixed), 5, 5)
+                unmixed[:, 2:4, 2:4] = (colours[band.colour] * amplitude)[:, None, None] * signs
+                backward.weight[place] += _demosaiced(unmixed) if bayer else unmixed
             else:
                 forward.weight[place, source, 2:4, 2:4] += signs / 4
                 backward.weight[place, source, 2:4, 2:4] += signs
@@ -124,7 +124,12 @@ def _signs(down: int, across: int) -> Tensor:
 
 
 def _demosaiced(planes: Tensor) -> Tensor:
-    """Return what 12 planes, three colours of 2 x 2 pixels, get of packed planes ``(4,)``: the nearest sample; greens between two, both."""
-    red, first, second, blue = planes
-    both = (first + second) / 2
-    return torch.stack([red, red, red, red, both, first, second, both, blue, blue, blue, blue])
+    """Return what 12 planes, three colours of 2 x 2 pixels, show of packed planes ``(4, 5, 5)``, demosaiced bilinearly: ``(12, 5, 5)``."""
+    height, width = (2 * side for side in planes.shape[-2:])
+    sites = cfa_planes(RGGB, height, width)
+    samples = F.pixel_shuffle(planes[None], 2) * sites
+    across = torch.tensor([0.5, 1.0, 0.5])
+    wide = torch.outer(across, across)
+    cross = torch.tensor([[0.0, 0.25, 0.0], [0.25, 1.0, 0.25], [0.0, 0.25, 0.0]])
+    kernels = torch.stack([wide, cross, wide])[:, None]
+    return F.pixel_unshuffle(F.conv2d(samples, kernels, padding=1, groups=3), 2)[0]
