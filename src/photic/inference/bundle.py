@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 from torch import Tensor, nn
 
 from photic.core.checkpoint import Checkpoint, load_weights, write_checkpoint
@@ -49,20 +50,38 @@ class NoLossConfig(LossConfig):
         return NoLoss()
 
 
-def write_bundle(path: Path | str, task: Task, description: Mapping[str, Any]) -> Path:
+def write_bundle(path: Path | str, task: Task, description: Mapping[str, Any], *, half: bool = False) -> Path:
     """Write a bundle, whole or not at all.
 
     Args:
         path: the file.
         task: with the weights to deploy.
         description: facts as :func:`photic.inference.description.describe` gives them, and a ``card``; the task adds its own.
+        half: store parameters in half precision; buffers (statistics, integer tables) keep theirs. :func:`round_to_half` the task's first,
+            so that what is read back is what it holds.
 
     Raises:
         CheckpointError: the file cannot be written.
     """
-    weights = {_GRAPH + name: tensor for name, tensor in (task.graph.state_dict() | _constants(task.graph)).items()}
+    learnt = {name for name, _ in task.graph.named_parameters()} if half else set()
+    state = task.graph.state_dict() | _constants(task.graph)
+    weights = {_GRAPH + name: tensor.half() if name in learnt else tensor for name, tensor in state.items()}
     content = {**description, **task.description(), "bundle": FORMAT}
     return write_checkpoint(path, Checkpoint(weights=weights, description=content), sealed=True)
+
+
+@torch.no_grad()
+def round_to_half(task: Task) -> None:
+    """Round the parameters of a task's graph to what half precision can hold, in place.
+
+    Raises:
+        ConfigError: one is too large for it.
+    """
+    for name, parameter in task.graph.named_parameters():
+        rounded = parameter.half().to(parameter.dtype)
+        if not bool(torch.isfinite(rounded).all()):
+            raise ConfigError(f"{name}: holds {float(parameter.abs().max()):g}, half precision ends at 65504; store it without --half")
+        parameter.copy_(rounded)
 
 
 def task_of_bundle(checkpoint: Checkpoint, source: Path | str) -> Task:

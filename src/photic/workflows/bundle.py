@@ -11,11 +11,13 @@ from typing import Any
 from photic.core.container import read_header
 from photic.core.errors import CheckpointError, ConfigError
 from photic.core.files import atomic_path
-from photic.inference.bundle import same_deployment, write_bundle
+from photic.inference.bundle import round_to_half, same_deployment, write_bundle
 from photic.inference.card import card
 from photic.inference.description import SUFFIX, describe, run_name
 from photic.inference.predictor import load, load_file
 from photic.tracking.run import Run
+
+_HALF = "Its weights are rounded to half precision (11 significant bits). What the card reports of the run was measured before that."
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ def bundle(
     terms: str | None = None,
     name: str | None = None,
     notes: str | None = None,
+    half: bool = False,
 ) -> BundleResult:
     """Write the best weights of a finished run and all that using them needs into one file.
 
@@ -61,6 +64,7 @@ def bundle(
         terms: on which terms the training data may be used; goes into the card.
         name: what the model is called; None is the run's experiment and id.
         notes: what only people know, such as where it fails; Markdown, goes into the card.
+        half: round learnt weights to half precision, which halves the file; the card says so.
 
     Raises:
         ConfigError: the output has another ending, is there already, or cannot be written; the run is not finished.
@@ -88,10 +92,13 @@ def bundle(
         **describe(opened.config, results, name or run_name(opened.path), terms),
         **({"inference": results["inference"]} if "inference" in results else {}),  # how its application is to use it
     }
+    if half:
+        round_to_half(own.task)
+        notes = "\n\n".join(text for text in (notes, _HALF) if text)
     description["card"] = card(description | own.task.description(), own.task.usage, notes)
     try:
         with atomic_path(output) as temporary:
-            write_bundle(temporary, own.task, description)
+            write_bundle(temporary, own.task, description, half=half)
             again = load_file(temporary, "cpu")
             if not same_deployment(own.task, again.task) or own.image_size != again.image_size:
                 raise CheckpointError(f"{output}: not written: what was read back is not what {own.source} holds; please report this")

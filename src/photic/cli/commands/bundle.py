@@ -23,6 +23,7 @@ def parser() -> Parser:
     made.add_argument("--terms", metavar="TEXT", help="terms of the training data, for the card")
     made.add_argument("--name", metavar="TEXT", help="what the model is called (default: experiment and id of the run)")
     made.add_argument("--notes", type=Path, metavar="FILE", help="Markdown for the card: where it fails, what it is for")
+    made.add_argument("--half", action="store_true", help="round weights to half precision: half the size; the card says so")
     made.add_argument("--force", action="store_true", help="replace an existing file")
     return made
 
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
     from photic.workflows.bundle import bundle
 
     notes = None if options.notes is None else read_notes(options.notes)
-    made = bundle(options.run, options.output, force=options.force, terms=options.terms, name=options.name, notes=notes)
+    made = bundle(options.run, options.output, force=options.force, terms=options.terms, name=options.name, notes=notes, half=options.half)
     print(made.summary())
     return 0
 
