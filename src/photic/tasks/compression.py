@@ -114,14 +114,11 @@ class CompressionTask(Task):
         coded = self.graph(batch["measurement"], batch["planes"], batch["noise"], batch["balance"], quality)
         if coded.picture.shape != target.shape:  # never scaled to fit
             raise DataError(f"compression: the network gives {tuple(coded.picture.shape)}, the target is {tuple(target.shape)}")
-        pixels = target.shape[-1] * target.shape[-2]
-        rate = torch.stack(list(coded.bits.values())).sum(dim=0) / pixels
         with torch.autocast(target.device.type, enabled=False):
             compared = Compared(self.judged(coded.picture, batch), self.judged(target, batch), mask)
-            levels = (quality - 1) / max(1, self.network.num_qualities - 1)
-            terms = self.criterion.coded_terms(compared, rate, levels)
-            if phase == "train" and self.network.bit_estimator.auxiliary_parameters():
-                terms["quantiles"] = _QUANTILE_SHARE * self.network.auxiliary_loss()
+            terms = self.traded(compared, self.rate_bpp(coded), quality)
+            if phase == "train":
+                terms |= self.auxiliary_terms()
         picture = coded.picture.detach()
 
         def preview() -> np.ndarray:
@@ -137,6 +134,29 @@ class CompressionTask(Task):
         return StepResult(
             loss=torch.stack(list(terms.values())).sum(), terms=terms, prediction=picture, target=target, preview=preview, reduced=reduced
         )
+
+    @staticmethod
+    def rate_bpp(coded: Coded) -> Tensor:
+        """Return the estimated bits per pixel ``(B,)`` of the picture (per sensor pixel, of a mosaic), side information included."""
+        return torch.stack(list(coded.bits.values())).sum(dim=0) / (coded.picture.shape[-1] * coded.picture.shape[-2])
+
+    def traded(self, compared: Compared, rate_bpp: Tensor, quality: Tensor) -> dict[str, Tensor]:
+        """Return the terms ``distortion``, which is lambda D, and ``rate``.
+
+        Args:
+            compared: pictures as losses see them.
+            rate_bpp: bits per pixel ``(B,)``.
+            quality: levels ``(B,)``, from 1.
+        """
+        highest = self.network.num_qualities
+        levels = torch.ones_like(quality) if highest == 1 else (quality - 1) / (highest - 1)
+        return self.criterion.coded_terms(compared, rate_bpp, levels)
+
+    def auxiliary_terms(self) -> dict[str, Tensor]:
+        """Return the term ``quantiles`` of training, which moves nothing but the quantiles, where there are any."""
+        if not self.network.bit_estimator.auxiliary_parameters():
+            return {}
+        return {"quantiles": _QUANTILE_SHARE * self.network.auxiliary_loss()}
 
     def judged(self, picture: Tensor, batch: Batch) -> Tensor:
         """Return a picture in camera colours as losses see it: in the space and through the transfer function of the config."""
@@ -162,7 +182,7 @@ class CompressionTask(Task):
         shown, true = developed(coded.picture.detach(), batch), developed(target, batch)
         columns = [metric.values(shown, true, batch.get("mask")) for metric in self._metrics]
         pixels = target.shape[-1] * target.shape[-2]
-        columns.append(torch.stack(list(coded.bits.values())).sum(dim=0) / pixels)
+        columns.append(self.rate_bpp(coded))
         columns.append(self.actual_bits(coded) / pixels)
         iso = batch.get("iso")
         columns.append(torch.full((len(target),), float("nan"), device=target.device) if iso is None else iso.float())
