@@ -88,6 +88,14 @@ def test_differences_are_those_of_the_curves(found):
     assert apart.reason == "every point of ours <b> is better than every point of JPEG XL"
 
 
+def test_the_rate_for_the_best_quality_of_another(found):
+    percent, bound = found.rate_for_best(HIGH, OWN.label, "psnr")
+    assert bound and percent == pytest.approx(100 * (0.05 / 0.4 - 1))
+    percent, bound = found.rate_for_best(LOW, "JPEG XL", "psnr", anchor=OWN.label)  # 34.5 dB, between 0.21 and 0.42 bpp, for 0.84
+    assert not bound and 0.3 / 0.84 - 1 < percent / 100 < 0.42 / 0.84 - 1
+    assert found.rate_for_best(LOW, OWN.label, "psnr") is None
+
+
 def test_the_table_says_so(found):
     text = table(found)
     lines = text.splitlines()
@@ -95,15 +103,17 @@ def test_the_table_says_so(found):
     assert lines[3].startswith("ours <b>") and lines[3].endswith("all better") and "%" in lines[3]
     assert lines[4].split()[:2] == ["JPEG", f"{found.rate_difference(LOW, 'JPEG', 'psnr').value:+.1f}"]
     assert lines[5].split()[-3] == "–" and lines[5].endswith("%")  # without noise nothing is denoised
-    assert text.count("at equal rate") == 2
+    assert text.count("rate for JPEG XL's best") == 2 and "≤ -87.5 %" in text and "never" in text
 
 
 def test_words_say_where_which_is_better(found):
     one = finding(found, LOW, OWN.label, XL.label, "psnr")
-    assert [span.sign for span in one.spans if span.sign] == [1, -1] and one.loses
+    assert one.loses
     crossing = one.spans[-1].low_bpp
     own, other = found.curve(LOW, OWN.label, "psnr"), found.curve(LOW, XL.label, "psnr")
+    assert [span.sign for span in one.spans] == [1, -1]  # equal for a moment only where they cross
     assert 0.2 < crossing < 0.25  # both have 31 dB at 0.2 in the first picture
+    assert one.text.startswith(one.short)
     assert one.text.startswith("ours <b> is better from 0.105 bpp to 0.2")
     assert f"JPEG XL is better from {rate(crossing)} on" in one.text
     assert one.text.endswith("Below 0.105 bpp there is only ours <b>.")

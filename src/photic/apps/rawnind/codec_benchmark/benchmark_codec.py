@@ -90,7 +90,7 @@ def _print(found: Benchmark, written: Sequence[Path]) -> None:
     if losing:
         print("\nwhere ours does not win:")
         for one in losing:
-            print(f"  {one.level}, {LABELS[one.value]}: {one.text}")
+            print(f"  {one.level}, {LABELS[one.value]}: {one.short}")
     print(f"\n{verdict(found)}")
     for note in found.notes:
         print(f"note: {note}")

@@ -10,7 +10,17 @@ from PIL import Image
 
 from photic.apps.rawnind.codec_benchmark import figures
 from photic.apps.rawnind.codec_benchmark.findings import Finding, all_findings, falls, rate
-from photic.apps.rawnind.codec_benchmark.results import LABELS, VALUES, Benchmark, Equal, Value, difference_rows, difference_text
+from photic.apps.rawnind.codec_benchmark.results import (
+    LABELS,
+    VALUES,
+    Benchmark,
+    Equal,
+    Value,
+    difference_rows,
+    difference_text,
+    kind_label,
+)
+from photic.functional.bjontegaard import Difference
 from photic.report import page
 from photic.report.page import Cell, Column, Page, Section, Tile
 
@@ -86,10 +96,17 @@ def _differences(found: Benchmark, made: Page) -> None:
         "How much the rate differs at equal quality (Bjontegaard), over the qualities that both reach; negative is less rate. Points that "
         "cost more than others of the same codec and are no better do not count. Where two curves have no quality in common there is no "
         "such number: 'all better' says that every point of the row's method is better than every point of the other. Small print: the "
-        "qualities compared, and in how many of the pictures that have such a number for themselves it is less rate. MS-SSIM, at most 1, "
+        "qualities compared, in how many of the pictures that have such a number for themselves it is less rate, and how much of what both "
+        "curves span they have in common, where that is little; or that a curve has but one point that anybody would choose. MS-SSIM, at most 1, "
         "is compared in dB, as -10 log10(1 - MS-SSIM)."
     )
     _tables(found, made.section("Rate at equal quality", lead), "quality")
+    lead = (
+        "How much the rate differs with which a method is as good as the other one at its best. There is such a number where there is none "
+        "above, too: where the other codec is at its best at its lowest rate, or nearly, since more bits code noise. '≤' says that "
+        "already the lowest rate measured is better."
+    )
+    _tables(found, made.section("Rate for the other's best quality", lead), "best")
     lead = "By how many dB the quality differs at equal rate, over the rates that both curves have; positive is better."
     _tables(found, made.section("Quality at equal rate", lead), "rate")
 
@@ -97,7 +114,7 @@ def _differences(found: Benchmark, made: Page) -> None:
 def _tables(found: Benchmark, section: Section, equal: Equal) -> None:
     for anchor in (found.anchor, *(own.label for own in found.ours)):
         for value in VALUES:
-            section.add(page.heading(f"Against {anchor}, by {LABELS[value]}"), _table(found, equal, value, anchor))
+            section.add(page.heading(f"Against {anchor}: {kind_label(equal, value, anchor)}"), _table(found, equal, value, anchor))
 
 
 def _table(found: Benchmark, equal: Equal, value: Value, anchor: str) -> Markup:
@@ -106,21 +123,32 @@ def _table(found: Benchmark, equal: Equal, value: Value, anchor: str) -> Markup:
     for label, cells in difference_rows(found, equal, value, anchor):
         row = [Cell(text=label)]
         for level, text in zip(found.levels, cells, strict=True):
-            number = text.endswith(("%", "dB"))
-            row.append(Cell(text=text, note=_basis(found, level, label, equal=equal, value=value, anchor=anchor) if number else ""))
+            measured = {label, anchor} <= {one.label for one in found.at(level)}
+            row.append(Cell(text=text, note=_basis(found, level, label, equal=equal, value=value, anchor=anchor) if measured else ""))
         rows.append(row)
     return page.table(columns, rows)
 
 
 def _basis(found: Benchmark, level: str, label: str, *, equal: Equal, value: Value, anchor: str) -> str:
     """Return what a difference rests on: the interval, and of how many pictures it has the sign that is better."""
+    if equal == "best":
+        return ""
     if equal == "rate":
         quality = found.quality_difference(level, label, value, anchor=anchor)
-        return f"{rate(quality.low).removesuffix(' bpp')}–{rate(quality.high)}"
+        return f"{rate(quality.low).removesuffix(' bpp')}–{rate(quality.high)}" if quality.known else _why(quality)
     difference = found.rate_difference(level, label, value, anchor=anchor)
+    if not difference.known:
+        return _why(difference)
     won, lost, _ = found.pictures_won(level, label, value, anchor=anchor)
-    only = f", only {difference.share:.0%} of their span" if difference.share < _SMALL_SHARE else ""
+    only = f", {difference.share:.0%} in common" if difference.share < _SMALL_SHARE else ""
     return f"{difference.low:.1f}–{difference.high:.1f} dB, {won}/{won + lost} pictures{only}"
+
+
+def _why(difference: Difference) -> str:
+    """Return why there is no number, where the cell itself does not say it."""
+    if difference_text(difference) != "–":
+        return ""
+    return difference.reason.replace(" has a single point that anybody would choose", " has one point")
 
 
 def _wins(findings: list[Finding], made: Page) -> None:

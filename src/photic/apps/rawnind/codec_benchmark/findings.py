@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,6 +14,7 @@ _STEPS = 4000
 _NOTICED_DB = 0.05
 """Curves that stay this near each other count as equal."""
 _FALLS_DB = 0.1
+_CROSSING = 1.25
 _OTHER_RATE = np.log(1.1)
 
 
@@ -37,6 +38,12 @@ class Finding:
     other: str
     spans: tuple[Span, ...]
     text: str
+    """Where which is better; then who reaches lower rates, and who is better before the other is at its best."""
+
+    @property
+    def short(self) -> str:
+        """Where which is better, alone."""
+        return _sentence(self.method, self.other, self.spans)
 
     @property
     def loses(self) -> bool:
@@ -57,7 +64,23 @@ def spans_of(first: Curve, second: Curve) -> tuple[Span, ...]:
     signs = np.where(np.abs(ahead) < _NOTICED_DB, 0, np.sign(ahead)).astype(int)
     starts = np.flatnonzero(np.concatenate([[True], signs[1:] != signs[:-1]]))
     ends = np.append(starts[1:], len(rates) - 1)
-    return tuple(Span(float(rates[start]), float(rates[end]), int(signs[start])) for start, end in zip(starts, ends, strict=True))
+    return _without_crossings([Span(float(rates[a]), float(rates[b]), int(signs[a])) for a, b in zip(starts, ends, strict=True)])
+
+
+def _without_crossings(spans: list[Span]) -> tuple[Span, ...]:
+    """Return spans without short ones in which curves are equal only because they cross there; the next one begins in their middle."""
+    made: list[Span] = []
+    for place, span in enumerate(spans):
+        inner = 0 < place < len(spans) - 1
+        if span.sign == 0 and inner and span.high_bpp < _CROSSING * span.low_bpp:
+            middle = float(np.sqrt(span.low_bpp * span.high_bpp))
+            made[-1] = replace(made[-1], high_bpp=middle)
+            spans[place + 1] = replace(spans[place + 1], low_bpp=middle)
+        elif made and made[-1].sign == span.sign:
+            made[-1] = replace(made[-1], high_bpp=span.high_bpp)
+        else:
+            made.append(span)
+    return tuple(made)
 
 
 def finding(found: Benchmark, level: str, method: str, other: str, value: Value) -> Finding:

@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 
 from photic.core.errors import DataError
 from photic.core.files import write_json, write_text
-from photic.functional.bjontegaard import Difference, bd_quality, bd_rate, similarity_decibels
+from photic.functional.bjontegaard import Difference, bd_quality, bd_rate, frontier, rate_at, similarity_decibels
 
 FORMAT = 1
 Value = Literal["psnr", "ms_ssim"]
 VALUES: tuple[Value, ...] = ("psnr", "ms_ssim")
 LABELS = {"psnr": "PSNR", "ms_ssim": "MS-SSIM"}
-Equal = Literal["quality", "rate"]
-_KINDS: tuple[tuple[Equal, Value], ...] = (("quality", "psnr"), ("quality", "ms_ssim"), ("rate", "psnr"), ("rate", "ms_ssim"))
+Equal = Literal["quality", "rate", "best"]
+"""How curves are compared: rates at equal quality (BD-rate), qualities at equal rate, rates for the best quality of the anchor."""
+_TERMINAL: tuple[Equal, ...] = ("quality", "best")
 Kind = Literal["ours", "codec", "chain"]
 """A model of Photic; a codec alone; a denoiser and then a codec."""
 
@@ -138,6 +139,23 @@ class Benchmark:
         one, other = self.curve(level, anchor or self.anchor, value), self.curve(level, method, value)
         return _named(bd_quality(one.bpp, one.quality, other.bpp, other.quality), method, anchor or self.anchor)
 
+    def rate_for_best(self, level: str, method: str, value: Value, *, anchor: str | None = None) -> tuple[float, bool] | None:
+        """Return by how many percent the rate differs with which a method is as good as another (the anchor) at its best.
+
+        There is such a number where there is no BD-rate, too: where the anchor gets no better with more bits at all, since they code noise.
+
+        Returns:
+            The difference, and whether it is a bound, the method being better from its lowest rate on; None if it is never as good.
+        """
+        one, other = self.curve(level, anchor or self.anchor, value), self.curve(level, method, value)
+        needed, best = (float(part[-1]) for part in frontier(one.bpp, one.quality))
+        rates, qualities = frontier(other.bpp, other.quality)
+        if qualities[-1] < best:
+            return None
+        bound = bool(qualities[0] > best)
+        rate = float(rates[0]) if bound else float(rate_at(rates, qualities)(best))
+        return 100 * (rate / needed - 1), bound
+
     def pictures_won(self, level: str, method: str, value: Value, *, anchor: str | None = None) -> tuple[int, int, int]:
         """Return of how many pictures a method needs less rate than another, of how many more, and how many have no BD-rate."""
         found = [self.rate_difference(level, method, value, anchor=anchor, picture=seen.name) for seen in self.pictures]
@@ -177,6 +195,7 @@ class Benchmark:
                 for value in VALUES:
                     rate = self.rate_difference(level, method, value, anchor=anchor)
                     quality = self.quality_difference(level, method, value, anchor=anchor)
+                    reached = self.rate_for_best(level, method, value, anchor=anchor)
                     won, lost, unknown = self.pictures_won(level, method, value, anchor=anchor)
                     made.append(
                         {
@@ -186,6 +205,7 @@ class Benchmark:
                             "anchor": anchor,
                             "bd_rate_percent": _shown(rate, ("low_db", "high_db")),
                             "bd_quality_db": _shown(quality, ("low_bpp", "high_bpp")),
+                            "rate_for_best_percent": None if reached is None else {"value": reached[0], "is_bound": reached[1]},
                             "pictures": {"less_rate": won, "more_rate": lost, "no_common_quality": unknown},
                         }
                     )
@@ -234,15 +254,15 @@ def write_results(found: Benchmark, folder: Path) -> list[Path]:
 
 def table(found: Benchmark) -> str:
     """Return differences to the anchor as text for a terminal: a row per method, a column per level of noise."""
-    width = max(len(text) for text in (*(method.label for method in found.methods), *(_head(*kind) for kind in _KINDS))) + 2
+    kinds = [(equal, value, kind_label(equal, value, found.anchor)) for equal in _TERMINAL for value in VALUES]
+    width = max(len(text) for text in (*(method.label for method in found.methods), *(label for _, _, label in kinds))) + 2
     columns = [max(len(level) + 2, 13) for level in found.levels]
+    heads = "".join(f"{level:>{wide}}" for level, wide in zip(found.levels, columns, strict=True))
     blocks = []
-    for equal, value in _KINDS:
-        heads = "".join(f"{level:>{wide}}" for level, wide in zip(found.levels, columns, strict=True))
-        lines = [f"{_head(equal, value):<{width}}{heads}"]
-        for label, cells in difference_rows(found, equal, value, found.anchor):
-            shown = "".join(f"{cell:>{wide}}" for cell, wide in zip(cells, columns, strict=True))
-            lines.append(f"{label:<{width}}{shown}")
+    for equal, value, label in kinds:
+        lines = [f"{label:<{width}}{heads}"]
+        for name, cells in difference_rows(found, equal, value, found.anchor):
+            lines.append(f"{name:<{width}}" + "".join(f"{cell:>{wide}}" for cell, wide in zip(cells, columns, strict=True)))
         blocks.append("\n".join(lines))
     return f"against {found.anchor}:\n\n" + "\n\n".join(blocks)
 
@@ -252,11 +272,10 @@ def difference_rows(found: Benchmark, equal: Equal, value: Value, anchor: str) -
 
     Args:
         found: the benchmark.
-        equal: what is equal, so that the other differs: ``quality`` gives rates (BD-rate), ``rate`` gives qualities.
+        equal: how they are compared.
         value: by which quality.
         anchor: label of the one.
     """
-    differ = found.rate_difference if equal == "quality" else found.quality_difference
     made = []
     for method in found.methods:
         if method.label == anchor:
@@ -264,23 +283,34 @@ def difference_rows(found: Benchmark, equal: Equal, value: Value, anchor: str) -
         cells = []
         for level in found.levels:
             measured = {method.label, anchor} <= {one.label for one in found.at(level)}
-            cells.append(difference_text(differ(level, method.label, value, anchor=anchor), equal) if measured else "–")
+            cells.append(_cell(found, level, method.label, equal=equal, value=value, anchor=anchor) if measured else "–")
         made.append((method.label, cells))
     return made
 
 
-def _head(equal: Equal, value: Value) -> str:
-    return f"rate at equal {LABELS[value]}" if equal == "quality" else f"{LABELS[value]} at equal rate"
+def kind_label(equal: Equal, value: Value, anchor: str) -> str:
+    """Return what is compared, in words."""
+    name = LABELS[value]
+    return {"quality": f"rate at equal {name}", "rate": f"{name} at equal rate", "best": f"rate for {anchor}'s best {name}"}[equal]
 
 
-def difference_text(difference: Difference, equal: Equal = "quality") -> str:
-    """Return a difference as a cell; where there is none for rates, whether every point is better or worse.
+def _cell(found: Benchmark, level: str, method: str, *, equal: Equal, value: Value, anchor: str) -> str:
+    if equal == "quality":
+        return difference_text(found.rate_difference(level, method, value, anchor=anchor), "%")
+    if equal == "rate":
+        return difference_text(found.quality_difference(level, method, value, anchor=anchor), "dB")
+    reached = found.rate_for_best(level, method, value, anchor=anchor)
+    return "never" if reached is None else f"{'≤ ' if reached[1] else ''}{reached[0]:+.1f} %"
 
-    >>> difference_text(Difference(-34.06)), difference_text(Difference(1.5), "rate")
+
+def difference_text(difference: Difference, unit: Literal["%", "dB"] = "%") -> str:
+    """Return a difference as a cell; where there is none, whether every point is better or worse.
+
+    >>> difference_text(Difference(-34.06)), difference_text(Difference(1.5), "dB")
     ('-34.1 %', '+1.50 dB')
     """
     if difference.known:
-        return f"{difference.value:+.1f} %" if equal == "quality" else f"{difference.value:+.2f} dB"
+        return f"{difference.value:+.1f} %" if unit == "%" else f"{difference.value:+.2f} dB"
     for word in ("better", "worse"):
         if f" is {word} than every " in difference.reason:
             return f"all {word}"
