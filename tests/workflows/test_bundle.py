@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import photic
@@ -20,6 +21,8 @@ from photic.apps.defects.generate import generate
 from photic.cli.main import main
 from photic.core.checkpoint import read_checkpoint
 from photic.core.errors import CheckpointError, ConfigError, DataError
+from photic.inference.bundle import round_to_half
+from photic.inference.predictor import load
 from photic.tracking.run import Run
 from photic.workflows.info import info
 
@@ -267,3 +270,24 @@ def test_predicting_with_a_bundle_imports_no_lightning_and_info_no_torch(bundle:
     assert not names & {"lightning", "pytorch_lightning", "hydra", "omegaconf"}
     assert len(output.read_text().splitlines()) == 9
     assert not imported(["info", str(bundle)]) & {"torch", "numpy", "lightning"}
+
+
+def test_half_rounds_learnt_weights_alone_halves_the_file_and_says_so(resized_run: Path, bundle: Path, tmp_path: Path) -> None:
+    made = photic.bundle(resized_run, tmp_path / "half.photic", half=True)
+    whole, half = read_checkpoint(bundle).weights, read_checkpoint(made.bundle).weights
+    dtypes = {name: tensor.dtype for name, tensor in half.items()}
+    learnt = [name for name, dtype in dtypes.items() if dtype == torch.float16]
+    assert learnt
+    assert all(dtypes[name] == whole[name].dtype for name in dtypes if name not in learnt), "statistics and constants stay"
+    for name in learnt:
+        torch.testing.assert_close(half[name].float(), whole[name], rtol=2**-11, atol=1e-7)
+    assert "half precision" in made.card
+    assert made.size_bytes < bundle.stat().st_size
+
+
+def test_half_refuses_weights_that_are_too_large(finished_run: Path, tmp_path: Path) -> None:
+    task = load(finished_run, "cpu").task
+    with torch.no_grad():
+        next(task.graph.parameters()).fill_(1e5)
+    with pytest.raises(ConfigError, match="65504"):
+        round_to_half(task)
