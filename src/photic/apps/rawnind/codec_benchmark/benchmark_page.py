@@ -97,8 +97,8 @@ def _differences(found: Benchmark, made: Page) -> None:
         "cost more than others of the same codec and are no better do not count. Where two curves have no quality in common there is no "
         "such number: 'all better' says that every point of the row's method is better than every point of the other. Small print: the "
         "qualities compared, in how many of the pictures that have such a number for themselves it is less rate, and how much of what both "
-        "curves span they have in common, where that is little; or that a curve has but one point that anybody would choose. MS-SSIM, at most 1, "
-        "is compared in dB, as -10 log10(1 - MS-SSIM)."
+        "curves span they have in common, where that is little; or that a curve has but one point that anybody would choose. "
+        "MS-SSIM, at most 1, is compared in dB, as -10 log10(1 - MS-SSIM)."
     )
     _tables(found, made.section("Rate at equal quality", lead), "quality")
     lead = (
