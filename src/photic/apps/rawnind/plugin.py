@@ -13,6 +13,14 @@ plugin = Plugin(
             summary="Rate and quality of Photic's compressors against JPEG XL, JPEG, WebP and AVIF: BD-rates, plot, crops, a page",
             target="photic.apps.rawnind.codec_benchmark.benchmark_codec:main",
         ),
+        "compress": Command(
+            summary="Compress raw photographs or pictures into .phc files, denoised on the way: a quality level, or bits per pixel",
+            target="photic.apps.rawnind.compressing.compress_command:main",
+        ),
+        "decompress": Command(
+            summary="Decode .phc files, whole or a region; .dng .exr .tif .png .jpg, EXIF kept",
+            target="photic.apps.rawnind.compressing.decompress_command:main",
+        ),
         "develop": Command(
             summary="Develop raw photographs: demosaiced, white-balanced, colour-managed, with EXIF; .exr .tif .png .jpg .dng",
             target="photic.apps.rawnind.develop:main",
@@ -24,8 +32,14 @@ plugin = Plugin(
         "raw_denoising": Command(
             summary="Denoise raw files and folders with a strength control; .dng .exr .tif .png .jpg, EXIF kept",
             target="photic.apps.rawnind.predict:main",
-        )
+        ),
+        "compression": Command(
+            summary="Compress raw files or pictures into .phc files, as `photic compress` does; `photic decompress` decodes them",
+            target="photic.apps.rawnind.compressing.compress_command:predict",
+        ),
     },
+    describers={".phc": "photic.apps.rawnind.compressing.phc_info:describe"},
+    default_models={"compression": "rawcompress"},
     evaluators={
         "raw_denoising": Command(
             summary="PSNR and MS-SSIM by ISO value against classical denoising and other models, sheets of crops",

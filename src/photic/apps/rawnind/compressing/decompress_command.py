@@ -1,0 +1,233 @@
+"""``photic decompress``: ``.phc`` files to DNG, EXR, TIFF, PNG or JPEG, whole or a region, with EXIF and development options."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from photic.apps.rawnind.compressing.container import SUFFIX, Header, read_header
+from photic.apps.rawnind.compressing.decoding import decompressed_bands
+from photic.apps.rawnind.compressing.encoding import load_compressor
+from photic.apps.rawnind.compressing.files_in_turn import Advance, in_turn
+from photic.apps.rawnind.compressing.model_identity import model_id, network_of
+from photic.apps.rawnind.compressing.picture_facts import picture_of
+from photic.apps.rawnind.compressing.sources import shipped_compressors
+from photic.apps.rawnind.development_options import add_options, development_of
+from photic.apps.rawnind.files.bands import turned_size
+from photic.apps.rawnind.files.developing import Development
+from photic.apps.rawnind.files.reading import MAX_PIXELS
+from photic.apps.rawnind.files.writing import WRITABLE, check_format, write_developed
+from photic.core.arguments import whole_number
+from photic.core.errors import BitstreamError, DataError
+from photic.inference.memory import keep_freed_memory
+from photic.inference.outcome import Outcome, about
+from photic.inference.predictor import LoadedModel
+from photic.inference.targets import Kinds, Target, plan, refuse_existing
+
+_EXAMPLES = """examples:
+  photic decompress photo.phc -o photo.dng                    # linear DNG: exposure and white balance are still free
+  photic decompress photo.phc -o photo.exr                    # linear Rec.2020, half floats
+  photic decompress photo.phc -o photo.jpg --exposure 0.7     # developed, 0.7 stops brighter
+  photic decompress photo.phc -o part.png --region 0,400,600,800      # 600 x 800 pixels at its top; only what they need is decoded
+  photic decompress photo.phc --model RUN -o photo.tif        # compressed with a model of your own
+  photic decompress small/ -o pictures/ --format jpg          # a folder; names and subfolders are kept
+  photic decompress small/ -o pictures/ --format jpg --skip-existing   # goes on where an earlier one was interrupted
+  photic info photo.phc                                       # what is in the file, without decoding it
+Without --model, the file says which of the models that come with Photic made it. Without -o: NAME_decompressed beside each file,
+FOLDER_decompressed beside a folder. Nothing that exists is replaced without --force, and no original ever. Status 1: some files could not
+be read; they are named, the others are done."""
+_FORMATS = tuple(suffix.removeprefix(".") for suffix in WRITABLE)
+Rectangle = tuple[int, int, int, int]
+"""Top, left, height, width, in pixels."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command; the status is 1 where files had to be left out."""
+    options = _parser().parse_intermixed_args(arguments)
+    targets = plan(options.inputs, options.output, _kinds(options.format))
+    how = development_of(options, {target.output.suffix.lower() for target in targets})
+    for target in targets:
+        check_format(target.output, options.bits)
+    outcome = Outcome()
+    if options.skip_existing:
+        outcome.left = sum(target.output.exists() for target in targets)
+        targets = [target for target in targets if not target.output.exists()]
+    if not options.force:
+        refuse_existing([target.output for target in targets])
+    keep_freed_memory()
+    started = time.perf_counter()
+    work = _Work(Models(options.model, options.device), options, how, outcome)
+    in_turn("Decompressing", targets, work.picture, outcome, megapixels=work.megapixels, quiet=options.quiet)
+    print(outcome.summary(time.perf_counter() - started))
+    return 1 if outcome.failed else 0
+
+
+def on_sensor(region: Rectangle, size: tuple[int, int], orientation: int) -> Rectangle:
+    """Return where a rectangle of the picture as it is seen lies in the picture as the sensor has it.
+
+    Args:
+        region: top, left, height and width in the picture that is turned upright.
+        size: height and width of the picture on the sensor.
+        orientation: how it is turned upright, as EXIF numbers it, 1 to 8.
+
+    >>> on_sensor((0, 0, 10, 20), (100, 300), 6)
+    (80, 0, 20, 10)
+    """
+    top, left, height, width = region
+    turns = {3: 2, 4: 2, 5: 1, 6: 3, 7: 3, 8: 1}.get(orientation, 0)
+    for turn in range(turns, 0, -1):  # back, a quarter at a time; counter-clockwise, as numpy.rot90
+        before = size[1] if turn % 2 else size[0]
+        top, left, height, width = left, before - top - height, width, height
+    if orientation in (2, 4, 5, 7):
+        left = size[1] - left - width
+    return top, left, height, width
+
+
+class Models:
+    """The models that decode: the one that was named, or those that come with Photic, by what files ask for.
+
+    Args:
+        given: a bundle, run, checkpoint or name; None looks among those that come along.
+        device: where they run.
+    """
+
+    def __init__(self, given: str | None, device: str) -> None:
+        self.device = device
+        self.given = None if given is None else load_compressor(given, device)
+        self._known: dict[str, LoadedModel] = {}
+        self._waiting = {} if self.given is not None else shipped_compressors()
+
+    def of(self, header: Header, where: Path) -> LoadedModel:
+        """Return the model of a file; a named one is returned as it is, decoding finds out whether it fits.
+
+        Raises:
+            BitstreamError: none of those that come along made the file.
+        """
+        if self.given is not None:
+            return self.given
+        for name in sorted(self._waiting, key=lambda name: name != header.model_name):  # by the name in the file first
+            if header.model in self._known:
+                break
+            model = load_compressor(self._waiting.pop(name), self.device)
+            self._known[model_id(network_of(model)).hex()] = model
+        found = self._known.get(header.model)
+        if found is None:
+            called = f"the model '{header.model_name}'" if header.model_name else "a model without a name"
+            come = ", ".join(shipped_compressors()) or "none"
+            raise BitstreamError(
+                f"{where}: was compressed with {called} (id {header.model}), which does not come with Photic (that do: {come}); name it "
+                "with --model: its bundle, run or checkpoint"
+            )
+        return found
+
+
+class _Work:
+    """Decompresses files one after the other."""
+
+    def __init__(self, models: Models, options: argparse.Namespace, how: Development, outcome: Outcome) -> None:
+        self.models, self.options, self.how, self.outcome = models, options, how, outcome
+        self.max_pixels = 1_000_000 * options.max_megapixels
+
+    def megapixels(self, source: Path) -> float:
+        height, width = self._header(source).size if self.options.region is None else self.options.region[2:]
+        return height * width / 1e6
+
+    def picture(self, target: Target, advance: Advance) -> None:
+        options, source = self.options, target.source
+        header = self._header(source)
+        picture = replace(picture_of(header), source=source)
+        size, region = picture.size, None
+        if options.region is not None:
+            region = _checked(options.region, picture.size, picture.orientation, source)
+            size = (region[2], region[3])
+        model = self.models.of(header, source)
+        data = source.read_bytes()
+        bands = decompressed_bands(model, data, region=region, advance=advance, where=str(source), max_pixels=self.max_pixels)
+        notes = write_developed(
+            target.output, size, bands, picture, how=self.how, bits=options.bits, quality=options.quality or 95, force=options.force
+        )
+        self.outcome.notes += [about(source, note) for note in (*picture.notes, *notes)]
+
+    def _header(self, source: Path) -> Header:
+        return read_header(source, max_pixels=self.max_pixels)
+
+
+def _checked(region: Rectangle, size: tuple[int, int], orientation: int, source: Path) -> Rectangle:
+    """Return a region on the sensor; refuse one that reaches beyond the picture."""
+    height, width = turned_size(size, orientation)
+    top, left, rows, columns = region
+    if top + rows > height or left + columns > width:
+        raise DataError(
+            f"{source}: --region: {rows} x {columns} pixels (height x width) at ({top}, {left}) reach beyond the picture, which has "
+            f"{height} x {width}; expected TOP,LEFT,HEIGHT,WIDTH within it"
+        )
+    return on_sensor(region, size, orientation)
+
+
+def region_argument(text: str) -> Rectangle:
+    """Return top, left, height and width of ``TOP,LEFT,HEIGHT,WIDTH``.
+
+    Raises:
+        argparse.ArgumentTypeError: it is something else.
+
+    >>> region_argument("0,400,600,800")
+    (0, 400, 600, 800)
+    """
+    parts = text.replace(" ", "").split(",")
+    if len(parts) != 4 or not all(part.isdecimal() and part.isascii() and len(part) < 10 for part in parts):
+        raise argparse.ArgumentTypeError(f"expected TOP,LEFT,HEIGHT,WIDTH in pixels, such as 0,400,600,800, got '{text}'")
+    top, left, height, width = (int(part) for part in parts)
+    if min(height, width) < 1:
+        raise argparse.ArgumentTypeError(f"expected a height and a width of at least 1 pixel, got '{text}'")
+    return top, left, height, width
+
+
+def _kinds(form: str | None) -> Kinds:
+    return Kinds(
+        readable=lambda name: name.suffix.lower() == SUFFIX,
+        ending=lambda source: f".{form or 'dng'}",
+        writable=lambda source: WRITABLE,
+        mark="_decompressed",
+        nothing=f"no compressed pictures ({SUFFIX})",
+        called=lambda source: "decompressed pictures",
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="photic decompress",
+        description="Decode .phc files. .dng is linear, in the camera's own colours, for a raw developer; .exr is linear light, .tif has "
+        "16 bits or floats with an ICC profile, .png and .jpg are sRGB. EXIF, orientation, white balance and matrix are the original's.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("inputs", nargs="+", metavar="INPUT", help=".phc file, folder or glob")
+    parser.add_argument("-o", "--output", type=Path, metavar="PATH", help="file (for one input file) or folder to write to")
+    parser.add_argument("--format", choices=_FORMATS, help="of the files written (default: dng)")
+    parser.add_argument(
+        "--model",
+        metavar="MODEL",
+        help="the one that compressed the files: a bundle (.photic), a run, a checkpoint, or a model that comes with Photic (default: "
+        "the one of those that come with Photic that the file asks for)",
+    )
+    parser.add_argument(
+        "--region",
+        type=region_argument,
+        metavar="TOP,LEFT,HEIGHT,WIDTH",
+        help="decode a part alone, in pixels of the picture as it is seen (upright)",
+    )
+    add_options(parser)
+    parser.add_argument(
+        "--max-megapixels",
+        type=whole_number(1),
+        default=MAX_PIXELS // 1_000_000,
+        metavar="N",
+        help=f"larger pictures are refused (default: {MAX_PIXELS // 1_000_000})",
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
+    parser.add_argument("--skip-existing", action="store_true", help="leave results that are there, make the others")
+    parser.add_argument("--force", action="store_true", help="replace results that are there")
+    parser.add_argument("--quiet", action="store_true", help="no progress display")
+    return parser
