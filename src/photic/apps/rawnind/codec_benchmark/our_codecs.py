@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,29 +43,32 @@ def our_codecs(names: Sequence[str], device: str = "auto") -> tuple[OurCodec, ..
     """Return the curves of models.
 
     Args:
-        names: bundles, runs, checkpoints, or models that come with Photic; each model of several qualities is a curve, and models
-            of one quality each (trained for different lambdas) are one curve together.
+        names: bundles, runs, checkpoints, or models that come with Photic; each model of several qualities is a curve, and models of
+            one quality each (trained for different lambdas) are one curve together, those of the same settings of the network.
         device: ``auto``, ``cpu``, ``cuda``, ...
 
     Raises:
         ConfigError: a model does not compress.
         UnknownNameError: there is no such model.
     """
-    loaded = [(name, load_compressor(name, device)) for name in names]
-    made, singles = [], [(name, model) for name, model in loaded if network_of(model).num_qualities == 1]
-    for name, model in loaded:
+    made: list[OurCodec] = []
+    sweeps: dict[str, list[tuple[str, LoadedModel]]] = {}
+    for name in names:
+        model = load_compressor(name, device)
         count = network_of(model).num_qualities
         if count > 1:
             levels = tuple(float(level) for level in range(1, count + 1))
             made.append(OurCodec(_label(name, model), f"{_network(model)}, {count} qualities", (model,), levels))
-    if singles:
-        sources = ", ".join(_label(name, model) for name, model in singles)
-        label = _label(*singles[0]) if len(singles) == 1 else f"{_network(singles[0][1])}, {len(singles)} models"
-        qualities = tuple(float(place) for place in range(1, len(singles) + 1))
-        made.append(OurCodec(label, f"models of one quality each: {sources}", tuple(model for _, model in singles), qualities))
-    labels = [one.label for one in made]
+        else:
+            sweeps.setdefault(json.dumps(model.config.get("model"), sort_keys=True, default=str), []).append((_label(name, model), model))
+    for sweep in sweeps.values():
+        labels, models = zip(*sweep, strict=True)
+        label = labels[0] if len(sweep) == 1 else f"{_network(models[0])}, {len(sweep)} models"
+        qualities = tuple(float(place) for place in range(1, len(sweep) + 1))
+        made.append(OurCodec(label, f"{_network(models[0])}, one quality each: {', '.join(labels)}", models, qualities))
+    called = [one.label for one in made]
     return tuple(
-        one if labels.count(one.label) == 1 else replace(one, label=f"{one.label} ({place})") for place, one in enumerate(made, start=1)
+        one if called.count(one.label) == 1 else replace(one, label=f"{one.label} ({place})") for place, one in enumerate(made, start=1)
     )
 
 
