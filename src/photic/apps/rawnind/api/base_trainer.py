@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypedDict
 
-from photic.apps.rawnind.api.experiment import CleanExperimentManager, new_folder, newest_checkpoint
-from photic.apps.rawnind.api.image_metrics import higher_is_better
-from photic.apps.rawnind.api.paired_task import PairedDenoisingTask
+import torch
+from torch import Tensor
+
+from photic.apps.rawnind.api.experiment import CleanExperimentManager, is_traded, new_folder, newest_checkpoint
+from photic.apps.rawnind.api.image_metrics import full_mask, higher_is_better
+from photic.apps.rawnind.api.paired_task import Loader, PairedTask, PreparedBatches
 from photic.apps.rawnind.api.training_config import TrainingConfig
-from photic.apps.rawnind.api.training_images import TrainingImages
+from photic.apps.rawnind.api.training_images import TrainingImages, Watched
 from photic.core.checkpoint import Checkpoint, load_weights, read_checkpoint, write_checkpoint
 from photic.core.errors import CheckpointError, ConfigError, DataError
+from photic.core.seeding import derive_seed
 from photic.engine.state import TrainingState
 from photic.engine.steps import build_optimizer, evaluate, optimize, set_rates
+from photic.functional.cfa import unpack
 from photic.inference.devices import usable_device
 from photic.optim.optimizers import AdamWConfig
 from photic.optim.patience_steps import Mode, StepPatience
-from photic.tasks.base import Batch, Phase
-
-Loader = Iterable[Mapping[str, Any]]
-"""Gives batches, pass after pass."""
+from photic.tasks.base import Phase
 
 
 class TrainingSummary(TypedDict):
@@ -48,11 +50,11 @@ class CleanTrainer(ABC):
         ConfigError: no such device, or a network without parameters.
     """
 
-    def __init__(self, training_type: str, config: TrainingConfig, task: PairedDenoisingTask) -> None:
+    def __init__(self, training_type: str, config: TrainingConfig, task: PairedTask) -> None:
         self.training_type, self.config = training_type, config
         self.device = usable_device(config.device)
         self.task = task.to(self.device)
-        self._optimizer_config = AdamWConfig(lr=config.learning_rate, weight_decay=0.0)  # without decay it is Adam
+        self._optimizer_config = AdamWConfig(lr=config.rate, weight_decay=0.0)  # without decay it is Adam
         self.optimizer = build_optimizer(self.task, self._optimizer_config)
         self.schedule = StepPatience(config.lr_decay_factor, config.patience)
         self.folder = new_folder(config)
@@ -78,6 +80,44 @@ class CleanTrainer(ABC):
         """Return the groups of the optimizer, each with ``name``, ``params`` and ``lr``."""
         return self.task.parameter_groups(self._optimizer_config.lr, self._optimizer_config.weight_decay)
 
+    def compute_loss(self, predictions: Tensor, ground_truth: Tensor, masks: Any = None) -> Tensor:
+        """Return how far pictures are from the true ones: the loss after the transfer function, over what counts; no rate is in it.
+
+        Args:
+            predictions: ``(B, 3, H, W)`` as :meth:`process_bayer_output` gives them, or of RGB training the network's.
+            ground_truth: the same shape.
+            masks: ``(B, 1, H, W)``, ``(B, H, W)`` or the same shape; nonzero counts; None: everything.
+
+        Raises:
+            DataError: shapes differ (nothing is scaled to fit), or nothing counts.
+        """
+        return self.task.compared(predictions, ground_truth, None if masks is None else full_mask(masks, ground_truth, each=False).float())
+
+    def process_bayer_output(self, output: Tensor, xyz_matrices: Any, bayer_input: Tensor) -> Tensor:
+        """Return the network's pictures in linear Rec.2020, matched in exposure to what it was given, if so configured.
+
+        Each picture's matrix is inverted as it is. With ``match_gain="output"``, each picture is multiplied by one factor first: the mean
+        of the mosaic over that of the picture at the same samples, where the mosaic is not clipped.
+
+        Args:
+            output: ``(B, 3, 2H, 2W)`` in the camera's colours.
+            xyz_matrices: ``(B, 3, 3)``, XYZ (D65) to camera.
+            bayer_input: ``(B, 4, H, W)`` packed.
+
+        Raises:
+            ConfigError: this trainer's pictures are RGB.
+            DataError: other shapes, or a matrix that cannot be inverted.
+        """
+        if not self.task.is_bayer:
+            raise ConfigError("process_bayer_output: this trainer is rgb_to_rgb, whose pictures stay in their colours")
+        if output.ndim != 4 or bayer_input.shape != (len(output), 4, output.shape[2] // 2, output.shape[3] // 2) or output.shape[1] != 3:
+            raise DataError(
+                f"process_bayer_output: expected output (B, 3, 2H, 2W) and bayer_input (B, 4, H, W), got {tuple(output.shape)} and "
+                f"{tuple(bayer_input.shape)}"
+            )
+        matrices = self.task.matrices(xyz_matrices, len(output), output.device)
+        return self.task.finished(output, unpack(bayer_input), self.task.planes(output), matrices)
+
     def step(self, batch: Mapping[str, Any], step: int | None = None) -> dict[str, float]:
         """Make one optimization step.
 
@@ -86,7 +126,7 @@ class CleanTrainer(ABC):
             step: number of the step; None goes on counting.
 
         Returns:
-            ``loss``, and ``learning_rate`` as it was used.
+            ``loss``, its terms where there are several, and ``learning_rate`` as it was used.
 
         Raises:
             DataError: the batch is none.
@@ -95,14 +135,16 @@ class CleanTrainer(ABC):
         if step is not None:
             self.state.steps = self.state.batches = int(step)
         self.task.train()
-        values = optimize(
-            self.task,
-            self.task.prepared(batch, self.device),
-            self.optimizer,
-            self.schedule,
-            step=self.state.steps,
-            clip_norm=None,
-        )
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):  # the caller's random numbers stay as they are
+            torch.manual_seed(derive_seed(self.config.seed, "train-step", self.state.batches, 0))  # those of the loop
+            values = optimize(
+                self.task,
+                self.task.prepared(batch, self.device),
+                self.optimizer,
+                self.schedule,
+                step=self.state.steps,
+                clip_norm=self.config.gradient_clip_norm,
+            )
         self.state.steps += 1
         self.state.batches += 1
         return {**values, "learning_rate": self.get_current_learning_rate()}
@@ -143,14 +185,14 @@ class CleanTrainer(ABC):
             with course.watched:
                 fit_stream(
                     self.task,
-                    _Prepared(self, train_dataloader),
-                    None if validation_dataloader is None else _Prepared(self, validation_dataloader),
+                    PreparedBatches(self.task, train_dataloader, self.device),
+                    None if validation_dataloader is None else PreparedBatches(self.task, validation_dataloader, self.device),
                     optimizer=self.optimizer,
                     schedule=self.schedule,
                     state=self.state,
                     num_steps=wanted,
                     validate_every_steps=self.config.validation_interval,
-                    clip_norm=None,
+                    clip_norm=self.config.gradient_clip_norm,
                     device=self.device,
                     seed=self.config.seed,
                     listener=course,
@@ -278,40 +320,12 @@ class CleanTrainer(ABC):
         training = self.task.training
         with self._watched(folder) as images:
             images.step = self.state.steps
-            found = evaluate(self.task, _Prepared(self, loader), phase)
+            found = evaluate(self.task, PreparedBatches(self.task, loader, self.device), phase)
         self.task.train(training)
         return found
 
-    def _watched(self, folder: Path) -> _Watched:
-        return _Watched(self.task, TrainingImages(self.task, folder / "images"), on=self.config.save_training_images)
-
-
-class _Prepared:
-    """The batches of a loader as the task takes them, pass after pass."""
-
-    def __init__(self, trainer: CleanTrainer, loader: Loader) -> None:
-        self.trainer, self.loader = trainer, loader
-
-    def __iter__(self) -> Iterator[Batch]:
-        for batch in self.loader:
-            if not isinstance(batch, Mapping):
-                raise DataError(f"batch: expected a mapping with noisy_images and clean_images, got a {type(batch).__name__}")
-            yield self.trainer.task.prepared(batch, self.trainer.device)
-
-
-class _Watched:
-    """Shows pictures of validation and test to who writes them, while it lasts."""
-
-    def __init__(self, task: PairedDenoisingTask, images: TrainingImages, *, on: bool) -> None:
-        self.task, self.images, self.on = task, images, on
-
-    def __enter__(self) -> TrainingImages:
-        self._before = self.task.watcher
-        self.task.watcher = self.images if self.on else None
-        return self.images
-
-    def __exit__(self, *_: object) -> None:
-        self.task.watcher = self._before
+    def _watched(self, folder: Path) -> Watched:
+        return Watched(self.task, TrainingImages(self.task, folder / "images"), on=self.config.save_training_images)
 
 
 class _Course:
@@ -333,7 +347,7 @@ class _Course:
     def validated(self, step: int, values: dict[str, float]) -> bool:
         """Lower the learning rate, record, save; return whether patience has run out altogether."""
         trainer, state = self.trainer, self.trainer.state
-        trainer.update_learning_rate(values, step)
+        trainer.update_learning_rate({name: value for name, value in values.items() if not is_traded(name)}, step)
         state.history.append({"step": step, "val": values, "lr": trainer.get_current_learning_rate()})
         state.waited = 0 if trainer.schedule.improved else state.waited + 1
         if self.manager is not None:

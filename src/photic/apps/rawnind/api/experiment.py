@@ -23,13 +23,15 @@ LAST = "checkpoints/last.safetensors"
 FORMAT = 1
 _NAME = re.compile(r"step_(\d+)\.safetensors$")
 _NOT_CHOSEN_BY = re.compile(r"^(test|train)[_/]|^(lr|learning_rate|step|epoch|seconds)$")
+_TRADED = re.compile(r"^(val(idation)?[_/])?(distortion|rate|bpp|bpp_actual)$")
+"""Sides of a trade-off: each is bought with the other, so neither tells which model is better."""
 
 
 class CleanExperimentManager:
     """Keeps the values of every validation, and of the checkpoints the best ones of each value.
 
     Values whose names begin with ``test_`` or ``train_`` are recorded and choose nothing: a model that was chosen on test
-    scenes would look better there than it is.
+    scenes would look better there than it is. Nor do rate and distortion of compression, each of which is bought with the other.
 
     Args:
         config: says where experiments go and how many checkpoints to keep.
@@ -138,7 +140,7 @@ class CleanExperimentManager:
     def _chooses(self, name: str) -> bool:
         if self.metrics is not None and name not in self.metrics:
             return False
-        return _NOT_CHOSEN_BY.match(name) is None
+        return _NOT_CHOSEN_BY.match(name) is None and not is_traded(name)
 
     def _larger(self, name: str) -> bool:
         known = self.larger_is_better.get(name)
@@ -148,6 +150,15 @@ class CleanExperimentManager:
 def create_experiment_manager(config: TrainingConfig | Mapping[str, Any] | str | Path | None = None, **kw: Any) -> CleanExperimentManager:
     """Return the manager of an experiment; arguments as for :class:`CleanExperimentManager`."""
     return CleanExperimentManager(config, **kw)
+
+
+def is_traded(name: str) -> bool:
+    """Return whether a value is one side of a trade-off.
+
+    >>> is_traded("bpp"), is_traded("psnr")
+    (True, False)
+    """
+    return _TRADED.match(name) is not None
 
 
 def new_folder(config: TrainingConfig) -> Path:
@@ -170,13 +181,15 @@ def newest_checkpoint(folder: Path) -> Path:
 def best_checkpoint(folder: Path) -> Path | None:
     """Return the best checkpoint of an experiment's folder; None where there is no experiment.
 
-    The first value that has one decides: PSNR, then MS-SSIM, then whatever was recorded first; without any, the newest checkpoint.
+    The first value that has one decides: PSNR, then MS-SSIM, then whatever was recorded first, but of compression the loss, which weighs
+    the picture against its bits; without any, the newest checkpoint.
     """
     if not (folder / RECORDS).is_file() and not _steps_in(folder / "checkpoints"):
         return None
     manager = CleanExperimentManager(folder=folder)
     best = manager.get_best_steps()
-    for name in ("psnr", "ms_ssim", *best):
+    compressed = any(is_traded(name) for values in manager.history.values() for name in values)
+    for name in (*(["loss"] if compressed else []), "psnr", "ms_ssim", *best):
         if name in best and manager.checkpoint_path(best[name]).is_file():
             return manager.checkpoint_path(best[name])
     if manager.last_path.is_file():

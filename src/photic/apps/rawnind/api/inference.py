@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from photic.apps.rawnind.api.architectures import FILTER_UNITS, network_config
-from photic.apps.rawnind.api.arrays import UNKNOWN_ISO, noise_of, raw_picture
-from photic.apps.rawnind.api.experiment import weights_file
+from photic.apps.rawnind.api.architectures import FILTER_UNITS
+from photic.apps.rawnind.api.arrays import UNKNOWN_ISO, Noise, factors_of, float_array, noise_of, numbers, picture_planes, raw_picture, two
+from photic.apps.rawnind.api.inference_config import InferenceConfig, created_config
 from photic.apps.rawnind.denoising import balance_for, denoise, heeds_noise, layout_of
 from photic.apps.rawnind.files.bands import bands_of
 from photic.apps.rawnind.files.developing import Developer, Development
@@ -23,71 +22,15 @@ from photic.apps.rawnind.files.reading import RAW_SUFFIXES, read_raw
 from photic.apps.rawnind.files.writing import write_developed
 from photic.apps.rawnind.noise_choice import ChosenNoise
 from photic.apps.rawnind.picture import RawPicture
-from photic.core.checkpoint import load_weights, read_weights
 from photic.core.errors import ConfigError, DataError
-from photic.core.schema import Config, Range
 from photic.data.photo.depth import from_float, to_tensor
 from photic.data.photo.files import read_photo, turned, write_photo
 from photic.functional.cfa import RGGB, cfa_planes, unpack
 from photic.functional.colour import linear_to_srgb, srgb_to_linear
 from photic.functional.demosaic import malvar
 from photic.functional.raw_colour import XYZ_TO_SRGB, camera_to_rec2020, daylight_balance
-from photic.inference.devices import device_name, usable_device
+from photic.inference.devices import usable_device
 from photic.models.raw_denoising import Measurement, RawDenoiser
-
-Noise = tuple[float, float]
-_PRECISIONS = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class InferenceConfig(Config):
-    """A denoiser: its network, and how pictures go through it."""
-
-    architecture: str = "standard"
-    """standard (the best), unet (= utnet2), utnet3, autoencoder, identity, or one that a plug-in brings."""
-    filter_units: Annotated[int, Range(ge=1)] = FILTER_UNITS
-    """Channels at the network's first level; `standard` has 16, 32, 48 and 64 (tiny, small, base, large)."""
-    enable_preupsampling: bool = False
-    """U-Nets for mosaics enlarge the packed planes before the network: sharper, and four times the computation."""
-    checkpoint_path: Path | None = None
-    """Trained weights: a checkpoint, run or bundle of Photic, or plain safetensors; null leaves them as they are drawn."""
-    tile_size: Annotated[int | None, Range(ge=1)] = None
-    """Side of the tiles that pictures are cut into, in sensor pixels; twice the overlap at least. null is 1536."""
-    tile_overlap: Annotated[int | None, Range(ge=0)] = None
-    """Pixels that neighbouring tiles share, at least; as many as a trained network needs for seams not to show are shared in any case.
-    Twice the network's reach and 16 pixels more make tiles equal the whole whatever the weights are."""
-    device: str | int = "cpu"
-    """cpu, cuda, cuda:1, auto; or -1 for the CPU and the number of a GPU. Also takes a torch.device."""
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """Of the network's convolutions; auto is fp16 on a GPU and fp32 elsewhere. Also takes float32, bfloat16 and float16."""
-    options: dict[str, Any] = field(default_factory=dict)
-    """Further fields of the network's config, such as {activation: prelu}."""
-
-    def __post_init__(self) -> None:
-        if isinstance(self.precision, str):
-            object.__setattr__(self, "precision", _PRECISIONS.get(self.precision, self.precision))
-        object.__setattr__(self, "device", device_name(self.device))
-        super().__post_init__()
-
-    def network(self, measurement: Measurement) -> RawDenoiser:
-        """Return the network, with its weights, on its device, in evaluation mode.
-
-        Raises:
-            ConfigError: no such architecture or device.
-            CheckpointError: the weights cannot be read or do not fit.
-        """
-        place = usable_device(self.device)
-        made = network_config(
-            self.architecture,
-            measurement,
-            filter_units=self.filter_units,
-            enable_preupsampling=self.enable_preupsampling,
-            options=self.options,
-        ).build()
-        if self.checkpoint_path is not None:
-            file = weights_file(self.checkpoint_path)
-            load_weights(made, read_weights(file), file)
-        return made.eval().to(place)
 
 
 class CleanDenoiser:
@@ -115,14 +58,7 @@ class CleanDenoiser:
 
     @classmethod
     def _created(cls, architecture: str | InferenceConfig, fields: dict[str, Any], options: dict[str, Any]) -> Self:
-        if isinstance(architecture, InferenceConfig):
-            defaults = {"checkpoint_path": None, "device": "cpu", "filter_units": FILTER_UNITS, "enable_preupsampling": False}
-            given = [name for name, value in fields.items() if value != defaults[name]] + list(options)
-            if given:
-                raise ConfigError(f"{given[0]}: give it in the InferenceConfig, or give no InferenceConfig")
-            return cls(architecture)
-        own = {name: options.pop(name) for name in ("tile_size", "tile_overlap", "precision") if name in options}
-        return cls(InferenceConfig(architecture=architecture, **fields, **own, options=options))
+        return cls(created_config(architecture, fields, options))
 
     @property
     def architecture(self) -> str:
@@ -154,14 +90,8 @@ class CleanDenoiser:
             DataError: another shape, or values that are not finite.
             ConfigError: noise, balance or strength are not possible.
         """
-        array = _array(image)
-        if array.ndim != 3 or len(array) != self.channels:
-            raise DataError(
-                f"{type(self).__name__}: expected a picture ({self.channels}, H, W), got {array.shape}; denoise_batch takes several"
-            )
-        if not array.size or not np.isfinite(array).all():
-            raise DataError(f"{type(self).__name__}: expected finite values, some of {array.shape} are not, or there are none")
-        planes = np.ascontiguousarray(self._denoised(self._picture(array), noise, _factors(balance), strength).transpose(2, 0, 1))
+        array = picture_planes(image, self.channels, type(self).__name__, "; denoise_batch takes several")
+        planes = np.ascontiguousarray(self._denoised(self._picture(array), noise, factors_of(balance), strength).transpose(2, 0, 1))
         return torch.from_numpy(planes).to(image.device) if isinstance(image, Tensor) else planes
 
     def denoise_batch(
@@ -249,7 +179,7 @@ class CleanDenoiser:
         return denoise(
             self.model,
             picture,
-            self._noise_of(picture, None if noise is None else _two(noise)),
+            self._noise_of(picture, None if noise is None else two(noise)),
             balance=balance,
             strength=strength,
             tile_px=self._tile_px(picture),
@@ -295,7 +225,7 @@ class CleanBayerDenoiser(CleanDenoiser):
         Raises:
             DataError: another shape, or a matrix that cannot be inverted.
         """
-        matrix = _numbers(rgb_xyz_matrix)
+        matrix = numbers(rgb_xyz_matrix)
         matrix = matrix[:3] if matrix.shape == (4, 3) else matrix
         to_rec2020 = camera_to_rec2020(matrix)
         made = self.denoise(bayer, noise=noise, balance=daylight_balance(matrix), strength=strength)
@@ -310,7 +240,7 @@ class CleanBayerDenoiser(CleanDenoiser):
         Raises:
             DataError: another shape.
         """
-        packed = bayer if isinstance(bayer, Tensor) else torch.from_numpy(_array(bayer))
+        packed = bayer if isinstance(bayer, Tensor) else torch.from_numpy(float_array(bayer))
         batch = packed if packed.ndim == 4 else packed[None]
         mosaic = unpack(batch)
         made = malvar(mosaic, cfa_planes(RGGB, *mosaic.shape[-2:], device=mosaic.device)[None])
@@ -373,28 +303,3 @@ def create_bayer_denoiser(
     """
     fields: dict[str, Any] = {"checkpoint_path": checkpoint_path, "device": device, "filter_units": filter_units}
     return CleanBayerDenoiser._created(architecture, fields | {"enable_preupsampling": enable_preupsampling}, kw)
-
-
-def _array(values: Any, kind: Any = np.float32) -> NDArray[Any]:
-    if isinstance(values, Tensor):
-        values = values.detach().float().cpu().numpy() if values.dtype == torch.bfloat16 else values.detach().cpu().numpy()
-    array = np.asarray(values)
-    if array.dtype.kind != "f":
-        raise DataError(f"expected floats, black at 0 and white at 1, got {array.dtype} {array.shape}")
-    return np.ascontiguousarray(array, kind)
-
-
-def _numbers(values: Any) -> NDArray[np.float64]:
-    return np.asarray(values.detach().cpu().numpy() if isinstance(values, Tensor) else values, np.float64)
-
-
-def _two(noise: Iterable[float]) -> Noise:
-    a, b = (float(value) for value in noise)
-    return a, b
-
-
-def _factors(balance: Any) -> NDArray[np.float64]:
-    factors = np.ones(3) if balance is None else _numbers(balance)
-    if factors.shape != (3,) or not (np.isfinite(factors).all() and (factors > 0).all()):
-        raise ConfigError(f"balance: expected three finite factors above 0 for red, green and blue, got {balance}")
-    return factors

@@ -9,11 +9,14 @@ from typing import Any
 import torch
 
 from photic.apps.rawnind.api.architectures import FILTER_UNITS
+from photic.apps.rawnind.api.compressor import CleanCompressor
 from photic.apps.rawnind.api.experiment import weights_file
-from photic.apps.rawnind.api.inference import CleanBayerDenoiser, CleanDenoiser, InferenceConfig
+from photic.apps.rawnind.api.inference import CleanBayerDenoiser, CleanDenoiser
+from photic.apps.rawnind.api.inference_config import InferenceConfig
 from photic.core.errors import ConfigError
 from photic.inference.devices import device_name
 from photic.inference.predictor import LoadedModel, load_file
+from photic.tasks.compression import CompressionTask
 from photic.tasks.raw_denoising import RawDenoisingTask
 
 
@@ -25,7 +28,7 @@ def load_model_from_checkpoint(
     tile_overlap: int | None = None,
     precision: str = "auto",
 ) -> Any:
-    """Return a trained model, ready to be used: a :class:`CleanBayerDenoiser` or :class:`CleanDenoiser`, as it was trained.
+    """Return a trained model, ready to be used: a denoiser (of Bayer mosaics, or RGB) or a compressor, as it was trained.
 
     Nothing of the file is executed, and no pickle is read.
 
@@ -37,8 +40,11 @@ def load_model_from_checkpoint(
         tile_overlap: likewise.
         precision: likewise.
 
+    Returns:
+        A :class:`CleanBayerDenoiser`, :class:`CleanDenoiser` or :class:`CleanCompressor`.
+
     Raises:
-        ConfigError: another kind of model, or no such device.
+        ConfigError: another kind of model, no such device, or ``tile_overlap`` or ``precision`` for a compressor.
         CheckpointError: the file is missing, damaged, altered, of a newer format, or not Photic's.
         DataError: the folder holds no model.
         UnknownNameError: neither a path nor the name of a model.
@@ -68,5 +74,14 @@ def _denoiser(loaded: LoadedModel, how: dict[str, Any]) -> CleanDenoiser:
     return kind(config, loaded.task.network)
 
 
-_MAKERS: list[tuple[type, Callable[[LoadedModel, dict[str, Any]], Any]]] = [(RawDenoisingTask, _denoiser)]
+def _compressor(loaded: LoadedModel, how: dict[str, Any]) -> CleanCompressor:
+    settings = {key: value for key, value in loaded.config["model"].items() if value is not None}
+    name = settings.pop("name")
+    return CleanCompressor(InferenceConfig(architecture=name, checkpoint_path=loaded.source, options=settings, **how), loaded)
+
+
+_MAKERS: list[tuple[type, Callable[[LoadedModel, dict[str, Any]], Any]]] = [
+    (RawDenoisingTask, _denoiser),
+    (CompressionTask, _compressor),
+]
 """What is made of a model of each kind."""

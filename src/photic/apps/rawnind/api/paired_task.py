@@ -1,78 +1,69 @@
-"""Denoising as it is trained from Python: batches of noisy and clean pictures, compared in linear Rec.2020."""
+"""What tasks share that are trained from Python: batches of noisy and clean pictures, compared in linear Rec.2020."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from photic.apps.rawnind.api.arrays import noise_of, raw_picture
 from photic.apps.rawnind.api.image_metrics import full_mask, picture_values
-from photic.apps.rawnind.denoising import heeds_noise
 from photic.core.errors import DataError
 from photic.functional.cfa import RGGB, cfa_planes, mosaic_of, unpack
 from photic.functional.raw_colour import REC2020_TO_XYZ, XYZ_TO_REC2020, apply_matrix, camera_to_rec2020_batch, xyz_of_white
 from photic.functional.transfer import Transfer, encode
-from photic.losses.base import BaseLoss, Compared
+from photic.losses.base import Compared
 from photic.metrics.base import Metric
 from photic.metrics.column_mean import ColumnMean
 from photic.metrics.comparison import ComparisonSpec
-from photic.tasks.base import Batch, Phase, StepResult
-from photic.tasks.raw_denoising import RawDenoisingConfig, RawDenoisingGraph, RawDenoisingTask
+from photic.models.raw_denoising import Measurement
+from photic.tasks.base import Batch, Phase, Task
 
 Watcher = Callable[[Phase, Batch, Tensor], None]
 """Is shown what was made of a batch in validation and test: phase, batch, pictures as they are compared."""
+Loader = Iterable[Mapping[str, Any]]
+"""Gives batches, pass after pass."""
+MatchGain = Literal["never", "input", "output"]
 _CLIPPED = 0.99
 """Level from which a sample tells nothing about exposure."""
 
 
-class PairedDenoisingTask(RawDenoisingTask):
-    """Denoising whose targets are in linear Rec.2020 (mosaics) or in the colours of the input (RGB).
+class PairedTask(Task):
+    """A task whose targets are in linear Rec.2020 (mosaics) or in the colours of the input (RGB)."""
 
-    Args:
-        graph: the network.
-        criterion: a loss on pictures.
-        metrics: names of what is measured in validation and test, see :func:`photic.apps.rawnind.compute_image_metrics`.
-        transfer: what pictures pass through before the loss.
-        match_gain: ``never``, ``input`` or ``output``.
-    """
-
-    def __init__(
-        self, graph: RawDenoisingGraph, criterion: BaseLoss, *, metrics: tuple[str, ...], transfer: Transfer, match_gain: str
-    ) -> None:
-        super().__init__(graph, criterion, RawDenoisingConfig(metrics=(), space="rec2020", transfer=transfer))
-        self.values, self.match_gain = metrics, match_gain
-        self.watcher: Watcher | None = None
-        self._heeds_noise = heeds_noise(graph.network)
+    values: tuple[str, ...] = ()
+    """Names of what is measured in validation and test, see :func:`photic.apps.rawnind.compute_image_metrics`."""
+    transfer: Transfer = "none"
+    """What pictures pass through before the loss."""
+    match_gain: MatchGain = "never"
+    watcher: Watcher | None = None
+    measurement: Measurement
+    """What the network takes."""
+    heeds_noise: bool
+    """Whether the network's result depends on the noise that it is told."""
 
     @property
     def is_bayer(self) -> bool:
         """Whether it takes mosaics."""
-        return self.network.measurement == "mosaic"
+        return self.measurement == "mosaic"
 
-    def step(self, batch: Batch, phase: Phase) -> StepResult:
-        """Return loss and clean pictures for a batch as :meth:`prepared` gives it."""
+    def matched(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return measurements and noise of a batch as the network gets them: of the exposure of the clean pictures, if so configured."""
         measurement, noise = batch["measurement"], batch["noise"]
-        if self.match_gain == "input":
-            gain = self._input_gain(batch)
-            measurement = measurement * gain
-            scale = gain.flatten()
-            noise = torch.stack([noise[:, 0] * scale, noise[:, 1] * scale.square()], dim=1)
-        made = self.graph(measurement, batch["planes"], noise, batch["balance"])
-        shown = self.finished(made, measurement, batch["planes"], batch["xyz_to_camera"])
-        loss = self.compared(shown, batch["target"], batch.get("mask"))
-        reduced = None
-        if phase != "train":
-            mask = batch.get("mask")
-            values = picture_values(shown, batch["target"], self.values, None if mask is None else mask.expand_as(shown) > 0)
-            reduced = (values, torch.zeros_like(values))
-            if self.watcher is not None:
-                self.watcher(phase, batch, shown.detach())
-        return StepResult(
-            loss=loss, terms={self.criterion.term_name: loss}, prediction=shown.detach(), target=batch["target"], reduced=reduced
-        )
+        if self.match_gain != "input":
+            return measurement, noise
+        gain = self._input_gain(batch)
+        scale = gain.flatten()
+        return measurement * gain, torch.stack([noise[:, 0] * scale, noise[:, 1] * scale.square()], dim=1)
+
+    def measured(self, shown: Tensor, batch: Batch, phase: Phase) -> Tensor:
+        """Return the values ``(B, K)`` of pictures as they are compared, and show these to the watcher."""
+        mask = batch.get("mask")
+        if self.watcher is not None:
+            self.watcher(phase, batch, shown.detach())
+        return picture_values(shown, batch["target"], self.values, None if mask is None else mask.expand_as(shown) > 0)
 
     def finished(self, output: Tensor, measurement: Tensor, planes: Tensor, xyz_to_camera: Tensor) -> Tensor:
         """Return the network's pictures as they are compared: matched in exposure if so configured, mosaics' in linear Rec.2020.
@@ -90,8 +81,8 @@ class PairedDenoisingTask(RawDenoisingTask):
             return output
         return apply_matrix(output, camera_to_rec2020_batch(xyz_to_camera.double()).to(output.dtype))
 
-    def compared(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return the loss, normalised by the values that count.
+    def encoded(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Compared:
+        """Return pictures as losses see them.
 
         Raises:
             DataError: shapes differ; nothing is scaled to fit.
@@ -101,11 +92,15 @@ class PairedDenoisingTask(RawDenoisingTask):
                 f"loss: predictions are {tuple(prediction.shape)}, ground truth is {tuple(target.shape)}; both must have one size, of "
                 "Bayer pictures that of the sensor (twice that of the packed planes). Nothing is scaled to fit"
             )
-        with torch.autocast(prediction.device.type, enabled=False):
-            transfer = self.config.transfer
-            pair = Compared(encode(prediction.float(), transfer), encode(target.float(), transfer), mask)
-            terms = self.criterion.terms_on({"picture": pair})
-        return torch.stack(list(terms.values())).sum()
+        return Compared(encode(prediction.float(), self.transfer), encode(target.float(), self.transfer), mask)
+
+    def compared(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return how far pictures are from the true ones, as the loss says, normalised by the values that count.
+
+        Raises:
+            DataError: shapes differ; nothing is scaled to fit.
+        """
+        raise NotImplementedError
 
     def prepared(self, batch: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
         """Return a batch of the Python interface as tasks take it.
@@ -180,7 +175,7 @@ class PairedDenoisingTask(RawDenoisingTask):
 
     def make_metrics(self) -> dict[str, Metric]:
         """Return fresh metrics for one pass: means over its pictures."""
-        return {name: ColumnMean(name, place) for place, name in enumerate(self.values)}
+        return {name: ColumnMean(name, place) for place, name in enumerate(self.columns)}
 
     @property
     def columns(self) -> list[str]:
@@ -203,7 +198,7 @@ class PairedDenoisingTask(RawDenoisingTask):
 
     def _estimated(self, batch: Mapping[str, Any]) -> Tensor | None:
         """Return the noise of each picture as it would be estimated when it is denoised; None where the network does not heed it."""
-        if not self._heeds_noise:
+        if not self.heeds_noise:
             return None
         return torch.tensor([noise_of(raw_picture(values)).values for values in batch["measurement"].cpu().numpy()])
 
@@ -228,6 +223,25 @@ class PairedDenoisingTask(RawDenoisingTask):
         if tuple(made.shape) != shape:
             raise DataError(f"batch: expected '{name}' {shape}, got {tuple(made.shape)}")
         return made.to(device, torch.float32)
+
+
+class PreparedBatches:
+    """The batches of a loader as the task takes them, pass after pass.
+
+    Args:
+        task: takes them.
+        loader: gives them as the Python interface has them.
+        device: where to put them.
+    """
+
+    def __init__(self, task: PairedTask, loader: Loader, device: torch.device) -> None:
+        self.task, self.loader, self.device = task, loader, device
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in self.loader:
+            if not isinstance(batch, Mapping):
+                raise DataError(f"batch: expected a mapping with noisy_images and clean_images, got a {type(batch).__name__}")
+            yield self.task.prepared(batch, self.device)
 
 
 def matching_gain(anchor: Tensor, other: Tensor, mask: Tensor | None = None) -> Tensor:

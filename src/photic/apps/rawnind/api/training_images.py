@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from photic.apps.rawnind.api.paired_task import PairedDenoisingTask
+from photic.apps.rawnind.api.paired_task import PairedTask
 from photic.apps.rawnind.files.bands import bands_of
 from photic.apps.rawnind.files.exr import write_exr
 from photic.apps.rawnind.files.profiles import chromaticities
@@ -29,7 +29,7 @@ class TrainingImages:
         folder: where they go, in a folder of their own for each step.
     """
 
-    def __init__(self, task: PairedDenoisingTask, folder: Path) -> None:
+    def __init__(self, task: PairedTask, folder: Path) -> None:
         self.task, self.folder = task, folder
         self.step = 0
         """Optimizer steps done; names the folder."""
@@ -74,6 +74,27 @@ class TrainingImages:
     def _colours(self, compared: Tensor, batch: Batch) -> Tensor:
         """Return pictures as they are compared in linear Rec.2020, which those of mosaics are in already."""
         return compared if self.task.is_bayer else self._shown(compared, batch)
+
+
+class Watched:
+    """Shows pictures of validation and test to who writes them, while it lasts.
+
+    Args:
+        task: whose pictures they are.
+        images: writes them.
+        on: whether it does.
+    """
+
+    def __init__(self, task: PairedTask, images: TrainingImages, *, on: bool) -> None:
+        self.task, self.images, self.on = task, images, on
+
+    def __enter__(self) -> TrainingImages:
+        self._before = self.task.watcher
+        self.task.watcher = self.images if self.on else None
+        return self.images
+
+    def __exit__(self, *_: object) -> None:
+        self.task.watcher = self._before
 
 
 def write_picture(path: Path, picture: Tensor) -> Path:
