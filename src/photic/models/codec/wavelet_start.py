@@ -19,6 +19,9 @@ LATENTS_PER_UNIT = 450.0
 """Factor of latents at the highest quality: quantisation steps of about 9 / 255 in orthonormal coefficients of 256 samples."""
 _GAMMA = 0.01
 """Of the normalisations at first; nearly linear for values up to one."""
+_SHRINKAGE = (14.0, 0.4)
+"""How the noise's level weakens details of the first stages at first: a detail d becomes about d / sqrt(1 + s n^2) where the noise map says
+n. From that of differences of natural pictures against noise of their size (Wiener), one number per stage."""
 _DETAIL_SCALE = 10.0
 """Spread of latents of the lowest frequencies at first; it falls with frequency."""
 _DC_SCALE = 40.0
@@ -69,8 +72,11 @@ def start_as_wavelets(analysis: Analysis, synthesis: Synthesis) -> Tensor:
     Where all coefficients are kept, the synthesis inverts the analysis (Bayer planes: up to bilinear demosaicing) as far
     as the normalisations are linear. Channels that no coefficient takes keep random weights; what they say has the weight 0 at first.
 
+    A noise map is passed on from stage to stage, and weakens fine details by way of the normalisations: noisy pictures are smoothed from
+    the start, others are not.
+
     Args:
-        analysis: of packed Bayer planes (4 or, with a noise map, 5 channels) or RGB (3 or 4).
+        analysis: of packed Bayer planes (4 or, with a noise map after them, 5 channels) or RGB (3 or 4).
         synthesis: with a decoder ``balle`` or ``bayer_ps``.
 
     Returns:
@@ -92,6 +98,7 @@ def start_as_wavelets(analysis: Analysis, synthesis: Synthesis) -> Tensor:
     for layer in (*analysis, *synthesis):
         if isinstance(layer, GDN):
             layer.gamma.root.mul_(math.sqrt(_GAMMA / 0.1))
+    normalisations = [layer for layer in analysis if isinstance(layer, GDN)]
     bands = [_Band(colour) for colour in range(len(colours))]
     for stage, (forward, backward) in enumerate(zip(down, reversed(up), strict=True)):
         halves = [band.halved(*high) for band in bands for high in product((0, 1), repeat=2)]
@@ -110,12 +117,24 @@ def start_as_wavelets(analysis: Analysis, synthesis: Synthesis) -> Tensor:
             else:
                 forward.weight[place, source, 2:4, 2:4] += signs / 4
                 backward.weight[place, source, 2:4, 2:4] += signs
+        if down[0].in_channels > len(colours) and stage < len(_SHRINKAGE) and len(kept) < forward.out_channels and stage + 1 < len(down):
+            _shrink_noise(forward, normalisations[stage], kept, source=len(bands), strength=_SHRINKAGE[stage])
         bands = kept
     scales = torch.full((down[-1].out_channels,), _LEAST_SCALE)
     for place, band in enumerate(bands):
         colour = 0.25 if penalties[band.colour] else 1.0
         scales[place] = colour * (_DC_SCALE if band.frequency == 0 else _DETAIL_SCALE / (1 + band.frequency) ** 1.2)
     return scales.clamp_min(_LEAST_SCALE)
+
+
+def _shrink_noise(layer: nn.Conv2d, normalisation: GDN, kept: list[_Band], *, source: int, strength: float) -> None:
+    """Pass the noise map on in the first channel that no coefficient takes, and weaken details where it is large."""
+    place = len(kept)
+    layer.weight[place] = 0
+    layer.weight[place, source, 2:4, 2:4] = 0.25
+    for number, band in enumerate(kept):
+        if band.rows[-1] or band.columns[-1]:
+            normalisation.gamma.root[number, place] = math.sqrt(strength)
 
 
 def _signs(down: int, across: int) -> Tensor:
