@@ -122,6 +122,16 @@ class Compressor(nn.Module, ABC):
     def analysed(self, measurement: Tensor, planes: Tensor, noise: Tensor, balance: Tensor, quality: Tensor | None = None) -> Tensor:
         """Return latents ``(B, C, h, w)``, scaled for the quality, not rounded; sides must be multiples of ``multiple``."""
 
+    def rescaled(self, latents: Tensor, before: Tensor, after: Tensor) -> Tensor | None:
+        """Return latents ``(B, C, h, w)`` that were analysed for one quality as those for another; None where they must be made again.
+
+        Args:
+            latents: as :meth:`analysed` gives them.
+            before: quality ``(B,)`` that they were analysed for.
+            after: quality ``(B,)`` that is wanted.
+        """
+        return None
+
     @abstractmethod
     def synthesised(self, latents: Tensor, balance: Tensor, quality: Tensor | None = None) -> Tensor:
         """Return pictures ``(B, 3, H, W)`` float32 in camera colours of rounded latents."""
@@ -250,6 +260,11 @@ class TransformCompressor(Compressor):
         latents: Tensor = self.encoder(seen).float()
         gain = self._gain(self.log_gain, quality, len(latents))
         return latents if gain is None else latents * gain
+
+    def rescaled(self, latents: Tensor, before: Tensor, after: Tensor) -> Tensor:
+        """Return latents ``(B, C, h, w)`` that were analysed for one quality as those for another: only their gains differ."""
+        gains = [self._gain(self.log_gain, quality, len(latents)) for quality in (before, after)]
+        return latents if gains[0] is None or gains[1] is None else latents * (gains[1] / gains[0])
 
     def synthesised(self, latents: Tensor, balance: Tensor, quality: Tensor | None = None) -> Tensor:
         """Return pictures ``(B, 3, H, W)`` float32 in camera colours of rounded latents."""

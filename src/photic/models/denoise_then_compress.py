@@ -99,6 +99,10 @@ class DenoiseThenCompress(Compressor):
         clean = self.denoised(measurement, planes, noise, balance)
         return self.compressor.analysed(clean, torch.ones_like(clean), torch.zeros_like(noise), balance, quality)
 
+    def rescaled(self, latents: Tensor, before: Tensor, after: Tensor) -> Tensor:
+        """Return latents ``(B, C, h, w)`` that were analysed for one quality as those for another."""
+        return self.compressor.rescaled(latents, before, after)
+
     def synthesised(self, latents: Tensor, balance: Tensor, quality: Tensor | None = None) -> Tensor:
         """Return pictures ``(B, 3, H, W)`` float32 in camera colours of rounded latents."""
         return self.compressor.synthesised(latents, balance, quality)

@@ -11,7 +11,7 @@ from PIL import Image
 from photic.apps.rawnind.compressing.compress_command import main as compress
 from photic.apps.rawnind.compressing.container import read_header
 from photic.apps.rawnind.compressing.decoding import decompress_picture
-from photic.apps.rawnind.compressing.encoding import compress_picture, load_compressor
+from photic.apps.rawnind.compressing.encoding import compress_picture, load_compressor, prepare
 from photic.apps.rawnind.files.developing import Development, develop
 from photic.apps.rawnind.files.dng import write_mosaic_dng
 from photic.apps.rawnind.files.photographs import read_photograph
@@ -19,7 +19,7 @@ from photic.apps.rawnind.files.reading import read_raw
 from photic.apps.rawnind.synthetic.noise_levels import noise_at
 from photic.cli.main import main as photic
 from photic.core.errors import CheckpointError, ConfigError, DataError, UnknownNameError
-from photic.functional.cfa import XTRANS
+from photic.functional.cfa import BAYER, XTRANS
 
 from .compressor_files import RGB, SIZE, names, write_model, write_photograph, write_sources
 from .compressors import TINY
@@ -118,6 +118,19 @@ def test_a_size_is_met_from_below(folder, tmp_path, capsys, share):
     assert run(folder, source, "-o", tmp_path / "t.phc", "--target-bpp", target) == 0
     assert target * 0.98 <= bpp_of(tmp_path / "t.phc") <= target
     assert f"bits per pixel met with {bpp_of(tmp_path / 't.phc'):.4f}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("model", ["tiny.photic", "rgb.photic", "single.photic"])
+def test_one_analysis_serves_all_qualities(folder, model):
+    picture = noisy(*SIZE, None if model == "rgb.photic" else BAYER["GRBG"])
+    loaded = load_compressor(folder / model, "cpu")
+    kept, fresh = (prepare(loaded, picture, noise=NOISE) for _ in range(2))
+    seen = []
+    kept.analyse(seen.append)
+    assert sum(seen) == SIZE[0] * SIZE[1]
+    for quality in (1.0, 1.7) if model != "single.photic" else (1.0,):
+        np.testing.assert_allclose(kept.latents(quality), fresh.latents(quality), rtol=1e-5, atol=1e-5)
+        assert abs(len(kept.coded(quality)) - len(fresh.coded(quality))) <= 4
 
 
 @pytest.mark.parametrize(("target", "quality"), [(0.01, 1), (30.0, 3)])

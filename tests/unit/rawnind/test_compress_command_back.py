@@ -11,18 +11,23 @@ import OpenEXR
 import pytest
 from PIL import Image
 
+from photic.apps.rawnind.compressing.container import read_header
 from photic.apps.rawnind.compressing.decoding import decompress_picture
 from photic.apps.rawnind.compressing.decompress_command import main as decompress
 from photic.apps.rawnind.compressing.decompress_command import on_sensor, region_argument
 from photic.apps.rawnind.compressing.encoding import compress_picture, load_compressor
-from photic.apps.rawnind.files.developing import Development, develop, encoded
+from photic.apps.rawnind.compressing.picture_facts import picture_of
+from photic.apps.rawnind.files.bands import gathered
+from photic.apps.rawnind.files.developing import Developer, Development, camera_bands, develop, encoded
 from photic.apps.rawnind.files.reading import read_raw
 from photic.cli.main import main as photic
 from photic.core.errors import ConfigError, DataError
 from photic.core.plugins import Plugin, installed_plugins
 from photic.data.photo.files import read_photo, turned
+from photic.functional.cfa import BAYER
 
 from .compressor_files import SIZE, names, write_model, write_sources
+from .denoisers import noisy
 
 NOISE = (1e-3, 1e-6)
 
@@ -92,6 +97,23 @@ def test_every_format_is_the_development_of_what_the_function_gives(folder, tmp_
     assert run(folder, source, "-o", tmp_path / "b.jpg", "--quality", 90) == 0
     with Image.open(tmp_path / "b.jpg") as image:
         assert image.size == SIZE  # turned: height and width change places
+
+
+def test_brightness_colour_and_highlights_are_those_of_the_original_however_its_sensor_is_full(folder, tmp_path):
+    """A decoded picture with the very pixels that a demosaicer makes develops to the very same picture."""
+    seen = noisy(*SIZE, BAYER["GRBG"], seed=4)
+    values = np.where(seen.values > 0.25, np.float32(0.94), seen.values)  # a sensor that is full at 94 %, in all colours at once
+    source = replace(seen, values=values.astype(np.float32), noise=None)
+    model = load_compressor(folder / "tiny.photic", "cpu")
+    data = compress_picture(model, source, noise=NOISE)
+    exact = picture_of(read_header(data), gathered(camera_bands(source), source.size))
+    assert Developer(source, Development()).full == pytest.approx(0.94, abs=1e-3)
+    np.testing.assert_allclose(develop(exact), develop(source), atol=2e-6)
+    (tmp_path / "a.phc").write_bytes(data)
+    assert run(folder, tmp_path / "a.phc", "-o", tmp_path / "a.png") == 0
+    made = decompress_picture(model, data)
+    np.testing.assert_array_equal(read_photo(tmp_path / "a.png").pixels, encoded(develop(made, Development(space="srgb")), np.uint8))
+    assert Developer(made, Development()).full == pytest.approx(0.94, abs=1e-3)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -147,14 +147,8 @@ def _of_size(prepared: Prepared, num_qualities: int, target_bpp: float, notes: l
     """Return the file nearest below a size, and note what became of it."""
     height, width = prepared.picture.size
     pixels = height * width
-    first = True
-
-    def coded(quality: float) -> bytes:
-        nonlocal first
-        counted, first = (advance if first else None), False
-        return prepared.coded(quality, advance=counted)
-
-    found = search(coded, 1.0, float(num_qualities), target_bpp * pixels / 8)
+    prepared.analyse(advance)
+    found = search(prepared.coded, 1.0, float(num_qualities), target_bpp * pixels / 8)
     reached = 8 * len(found.coding.data) / pixels
     if found.beyond:
         (_, least), (_, most) = found.sizes[0], found.sizes[-1]

@@ -123,6 +123,21 @@ class Prepared:
         self.noise = (as_float32(chosen[0]), as_float32(chosen[1]))
         self.name, self.id = model_name(model), model_id(self.network)
         self.measured = Measured(self.network, picture, self.balance)
+        self._kept: Tensor | None = None
+
+    @torch.inference_mode()
+    def analyse(self, advance: Callable[[int], None] | None = None) -> None:
+        """Run the encoder once for all qualities, where the network can do that: its latents are kept, :meth:`coded` only scales them.
+
+        A file can then differ from that of :func:`compress_picture` in single latents whose rounding hangs in the balance.
+
+        Args:
+            advance: called with the number of pixels done, each time some are.
+        """
+        highest = float(self.network.num_qualities)
+        found = self.latents(highest, advance)
+        level = torch.tensor([highest], device=found.device)
+        self._kept = None if self.network.rescaled(found[None], level, level) is None else found
 
     def coded(self, quality: float | None = None, *, tile: int = TILE, advance: Callable[[int], None] | None = None) -> bytes:
         """Return the bytes of a ``.phc`` file; arguments and errors as of :func:`compress_picture`."""
@@ -153,6 +168,11 @@ class Prepared:
     def latents(self, quality: float, advance: Callable[[int], None] | None = None) -> Tensor:
         """Return the latents ``(C, h, w)`` of the whole picture, not rounded, on the network's device."""
         network, measured = self.network, self.measured
+        if self._kept is not None:
+            before, after = (torch.tensor([level], device=self._kept.device) for level in (float(network.num_qualities), quality))
+            scaled = network.rescaled(self._kept[None], before, after)
+            assert scaled is not None, "analyse() has asked"
+            return scaled[0]
         device = _device(network)
         noise, balance, level = (torch.tensor([values], device=device) for values in (self.noise, self.balance, quality))
         made: Tensor | None = None
