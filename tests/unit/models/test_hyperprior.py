@@ -142,3 +142,15 @@ def test_a_side_part_that_is_damaged_is_refused(model, latents):
     for damaged in (side[: len(side) // 2], side + b"\1" * 9):
         with pytest.raises(BitstreamError):
             coder.open(damaged, (8, 12), 8)
+
+
+def test_evaluation_sees_latents_relative_to_their_spread_as_training_does(model, latents):
+    spread = torch.tensor([0.5, 2.0, 4.0, 8.0])
+    model.spread.copy_(spread)
+    model.eval()
+    model.fix()
+    with torch.no_grad():
+        relative = latents / spread[:, None, None]
+        expected = model.synthesis(model.analysis(relative).round()).chunk(2, dim=1)[0] * spread[:, None, None]
+        assert torch.equal(model.hyper_of(latents), model.analysis(relative).round())
+        assert torch.allclose(model.distribution(model.hyper_of(latents))[0], expected, atol=0.1)

@@ -111,7 +111,8 @@ class MeanScaleHyperprior(EntropyModel):
         first = self.analysis[0]
         assert isinstance(first, nn.Conv2d)
         with torch.autocast(latents.device.type, enabled=False):
-            return integers(self.analysis(latents.to(first.weight.dtype)).float())
+            relative = latents / self.spread.to(latents)[:, None, None]
+            return integers(self.analysis(relative.to(first.weight.dtype)).float())
 
     def distribution(self, hyper: Tensor) -> tuple[Tensor, Tensor]:
         """Return means (float32, in steps of 2^-10) and numbers of the scale tables ``(B, M, h, w)`` for integer hyper-latents."""
