@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from photic.core.errors import ConfigError, DataError
 from photic.core.schema import Range
 from photic.functional.borders import to_multiple
-from photic.functional.cfa import pack
+from photic.functional.cfa import pack, unpack
 from photic.functional.companding import OFFSET, companded, expanded
+from photic.functional.demosaic import MALVAR_REACH_PX, malvar
 from photic.models.base import ModelConfig
 from photic.models.codec.entropy import EntropyModel
 from photic.models.codec.transforms import SYNTHESIS_HALO, Analysis, Decoder, Synthesis
@@ -73,6 +74,9 @@ class TransformConfig(CompressorConfig):
     """Quality levels of one network: each has its own factors of the latents; 1 is a network for one lambda."""
     noise_map: bool = False
     """Tell the encoder how noisy the picture is, from the noise model; for denoising while compressing."""
+    front: Literal["packed", "demosaiced"] = "packed"
+    """What the encoder sees of a mosaic: packed, four planes as published, or demosaiced, twelve planes of Malvar's linear demosaicer, so
+    that the encoder need not learn to demosaic. RGB has neither."""
     companding: Literal["none", "root"] = "none"
     """Curve between linear values and the transforms: none (linear, as published), or root, a fixed square root whose inverse ends the
     decoder. Equal errors are then about equally visible, which short training needs; the loss's transfer function is another thing."""
@@ -85,6 +89,8 @@ class TransformConfig(CompressorConfig):
                 f"{self.registry_name}.decoder: '{self.decoder}' does not make pictures of the size of the measurement "
                 f"'{self.measurement}'; use {' or '.join(fitting)}"
             )
+        if self.front == "demosaiced" and self.measurement == "rgb":
+            raise ConfigError(f"{self.registry_name}.front: RGB has no mosaic to demosaic; use front=packed, or measurement=mosaic")
 
     def decoder_kind(self) -> Decoder:
         """Return the decoder that fits the measurement."""
@@ -231,11 +237,13 @@ class TransformCompressor(Compressor):
         self.num_qualities = config.num_qualities
         self.noise_map = config.noise_map
         self.companding = config.companding
+        self.demosaics = config.front == "demosaiced"
         self.stride = 2**num_strides * (2 if mosaic else 1)
         self.multiple = self.stride * bit_estimator.side_stride
         self.tile_align = self.stride
-        self.encoder_halo_px = 2 * self.stride + (2 * (_NOISE_WINDOW_PX // 2) * (2 if mosaic else 1) if config.noise_map else 0)
-        inputs = (4 if mosaic else 3) + (1 if config.noise_map else 0)
+        around = (_NOISE_WINDOW_PX // 2) * (2 if mosaic else 1) if config.noise_map else 0
+        self.encoder_halo_px = 2 * self.stride + 2 * max(around, MALVAR_REACH_PX if self.demosaics else 0)
+        inputs = (12 if self.demosaics else 4 if mosaic else 3) + (1 if config.noise_map else 0)
         num_latents = bit_estimator.num_latents
         self.encoder = Analysis(inputs, width, num_latents, num_strides)
         self.decoder = Synthesis(config.decoder_kind(), width, num_latents, num_strides)
@@ -247,14 +255,15 @@ class TransformCompressor(Compressor):
         self.log_inverse_gain = nn.Parameter(-gains.clone()) if many else None
 
     def analysed(self, measurement: Tensor, planes: Tensor, noise: Tensor, balance: Tensor, quality: Tensor | None = None) -> Tensor:
-        """Return latents ``(B, C, h, w)``, scaled for the quality, not rounded; ``planes`` are not looked at."""
+        """Return latents ``(B, C, h, w)``, scaled for the quality, not rounded; ``planes`` serve to demosaic."""
         with torch.autocast(measurement.device.type, enabled=False):
             linear = measurement.float()
             gains = balance.to(linear)
             samples = pack(linear) if self.measurement == "mosaic" else linear
             gains = gains[:, [0, 1, 1, 2]] if self.measurement == "mosaic" else gains
             balanced = samples * gains[:, :, None, None]
-            seen = companded(balanced) if self.companding == "root" else balanced
+            shown = F.pixel_unshuffle(malvar(unpack(balanced), planes.to(linear)), 2) if self.demosaics else balanced
+            seen = companded(shown) if self.companding == "root" else shown
             if self.noise_map:
                 seen = torch.cat([seen, self._noise_seen(balanced, noise.to(linear), gains)], dim=1)
         latents: Tensor = self.encoder(seen).float()

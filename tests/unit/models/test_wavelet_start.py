@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from photic.core.errors import ConfigError
@@ -74,10 +75,11 @@ def test_other_channels_are_random_and_not_heard_at_first() -> None:
     assert float(spread.argmax()) == 0
 
 
-@pytest.mark.parametrize("measurement", ["mosaic", "rgb"])
-def test_before_training_a_network_already_shows_the_picture(measurement: str) -> None:
+@pytest.mark.parametrize(("measurement", "front"), [("mosaic", "packed"), ("mosaic", "demosaiced"), ("rgb", "packed")])
+def test_before_training_a_network_already_shows_the_picture(measurement: str, front: str) -> None:
     config = HyperpriorConfig(
         measurement=measurement,  # type: ignore[arg-type]
+        front=front,  # type: ignore[arg-type]
         width=32,
         num_latents=96,
         num_strides=3,
@@ -100,7 +102,32 @@ def test_before_training_a_network_already_shows_the_picture(measurement: str) -
     assert found[1] > found[0] + 6
 
 
+def test_what_was_demosaiced_comes_back_whole() -> None:
+    number = 12 * 4
+    analysis, synthesis = Analysis(12, number, number, 1), Synthesis("bayer_ps", number, number, 1)
+    start_as_wavelets(analysis, synthesis)
+    picture = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        made = synthesis(analysis(F.pixel_unshuffle(picture, 2)))
+    torch.testing.assert_close(made, picture, atol=1e-5, rtol=0)
+
+
+def test_the_noise_map_weakens_details_and_leaves_the_mean() -> None:
+    analysis, synthesis = Analysis(5, 32, 64, 2), Synthesis("bayer_ps", 32, 64, 2)
+    start_as_wavelets(analysis, synthesis)
+    planes = 0.3 + 0.1 * torch.rand(1, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    found = []
+    for told in (0.0, 2.0):
+        with torch.no_grad():
+            found.append(analysis(torch.cat([planes, torch.full((1, 1, 16, 16), told)], dim=1)))
+    quiet, noisy = found
+    torch.testing.assert_close(noisy[:, 0], quiet[:, 0], atol=1e-4, rtol=0)
+    assert float(noisy[:, 8:].abs().mean()) < 0.5 * float(quiet[:, 8:].abs().mean())
+
+
 def test_it_needs_quality_levels_and_a_decoder_of_the_same_shape() -> None:
+    with pytest.raises(ConfigError, match="no mosaic to demosaic"):
+        HyperpriorConfig(measurement="rgb", front="demosaiced")
     with pytest.raises(ConfigError, match="num_qualities=1"):
         HyperpriorConfig(start="wavelet")
     with pytest.raises(ConfigError, match="bayer_tc"):

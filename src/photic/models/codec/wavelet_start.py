@@ -52,6 +52,39 @@ class _Band:
         return _sequency(self.rows) + _sequency(self.columns)
 
 
+@dataclass(frozen=True)
+class _Start:
+    """Channels before the first stage, and what they are made of."""
+
+    bands: list[_Band]
+    penalties: tuple[int, ...]
+    """Frequencies that each colour counts for, by number of the colour."""
+    mix: Tensor
+    """``(bands, inputs)``: each band as a sum of what the encoder sees."""
+    unmix: Tensor
+    """``(bands, outputs)``: what each band shows of what the decoder makes, or of packed planes that are then demosaiced."""
+
+
+def _packed() -> _Start:
+    """Packed Bayer planes: four samples of 2 x 2 pixels, decorrelated; brightness of a picture of ones is 1."""
+    colours = torch.tensor(_BAYER)
+    return _Start([_Band(colour) for colour in range(4)], _BAYER_PENALTY, colours / 2, colours * 2)
+
+
+def _full(*, halved: bool) -> _Start:
+    """Three colours at each pixel, decorrelated; where sides are ``halved``, each colour as Haar functions of its 2 x 2 pixels."""
+    colours, amplitude = torch.tensor(_RGB), 3**0.5
+    if not halved:
+        return _Start([_Band(colour) for colour in range(3)], _RGB_PENALTY, colours / amplitude, colours * amplitude)
+    bands, mix, unmix = [], [], []
+    for colour, down, across in product(range(3), (0, 1), (0, 1)):
+        bands.append(_Band(colour, (down,), (across,)))
+        signs = _signs(down, across).flatten()
+        mix.append(torch.outer(colours[colour] / amplitude, signs / 4).flatten())
+        unmix.append(torch.outer(colours[colour] * amplitude, signs).flatten())
+    return _Start(bands, _RGB_PENALTY, torch.stack(mix), torch.stack(unmix))
+
+
 def _sequency(bits: tuple[int, ...]) -> int:
     """Return the changes of sign of the Walsh function that a path through the stages gives: the bits are its Gray code.
 
@@ -76,7 +109,7 @@ def start_as_wavelets(analysis: Analysis, synthesis: Synthesis) -> Tensor:
     the start, others are not.
 
     Args:
-        analysis: of packed Bayer planes (4 or, with a noise map after them, 5 channels) or RGB (3 or 4).
+        analysis: of packed Bayer planes (4 or, with a noise map after them, 5 channels), demosaiced ones (12 or 13), or RGB (3 or 4).
         synthesis: with a decoder ``balle`` or ``bayer_ps``.
 
     Returns:
@@ -90,39 +123,45 @@ def start_as_wavelets(analysis: Analysis, synthesis: Synthesis) -> Tensor:
     if synthesis.decoder == "bayer_tc":
         raise ConfigError("hyperprior.start: wavelet needs decoder bayer_ps or balle; use start=random with bayer_tc")
     bayer = synthesis.decoder == "bayer_ps"
-    colours = torch.tensor(_BAYER if bayer else _RGB)
-    penalties = _BAYER_PENALTY if bayer else _RGB_PENALTY
-    amplitude = math.sqrt(len(colours))  # brightness of a picture of ones is 1
     down = [layer for layer in analysis if isinstance(layer, nn.Conv2d)]
     up = [layer for layer in synthesis if isinstance(layer, nn.ConvTranspose2d)]
+    start = _packed() if bayer and down[0].in_channels < 12 else _full(halved=bayer)
     for layer in (*analysis, *synthesis):
         if isinstance(layer, GDN):
             layer.gamma.root.mul_(math.sqrt(_GAMMA / 0.1))
     normalisations = [layer for layer in analysis if isinstance(layer, GDN)]
-    bands = [_Band(colour) for colour in range(len(colours))]
+    bands = start.bands
     for stage, (forward, backward) in enumerate(zip(down, reversed(up), strict=True)):
         halves = [band.halved(*high) for band in bands for high in product((0, 1), repeat=2)]
-        kept = sorted(halves, key=lambda band: (band.frequency + penalties[band.colour], band.rows, band.columns))[: forward.out_channels]
+        kept = sorted(halves, key=lambda band: (band.frequency + start.penalties[band.colour], band.rows, band.columns))[
+            : forward.out_channels
+        ]
         forward.weight[: len(kept)] = 0  # what is beyond stays random, and is not listened to at first
-        backward.weight[:, : 12 if bayer and stage == 0 else len(bands)] = 0
+        backward.weight[:, : backward.out_channels if stage == 0 else len(bands)] = 0
         for place, band in enumerate(kept):
             signs = _signs(band.rows[-1], band.columns[-1])
             source = next(i for i, before in enumerate(bands) if before.halved(band.rows[-1], band.columns[-1]) == band)
-            if stage == 0:  # colours are mixed on the way: forth, and back with demosaicing
-                mixed = colours[band.colour] / amplitude
-                forward.weight[place, : len(mixed), 2:4, 2:4] += mixed[:, None, None] * signs / 4
-                unmixed = torch.zeros(len(mixed), 5, 5)
-                unmixed[:, 2:4, 2:4] = (colours[band.colour] * amplitude)[:, None, None] * signs
-                backward.weight[place] += _demosaiced(unmixed) if bayer else unmixed
+            if stage == 0:  # colours are mixed on the way: forth, and back
+                forward.weight[place, : start.mix.shape[1], 2:4, 2:4] += start.mix[source][:, None, None] * signs / 4
+                back = torch.zeros(start.unmix.shape[1], 5, 5)
+                back[:, 2:4, 2:4] = start.unmix[source][:, None, None] * signs
+                backward.weight[place] += _demosaiced(back) if len(back) == 4 else back
             else:
                 forward.weight[place, source, 2:4, 2:4] += signs / 4
                 backward.weight[place, source, 2:4, 2:4] += signs
-        if down[0].in_channels > len(colours) and stage < len(_SHRINKAGE) and len(kept) < forward.out_channels and stage + 1 < len(down):
-            _shrink_noise(forward, normalisations[stage], kept, source=len(bands), strength=_SHRINKAGE[stage])
+        if (
+            down[0].in_channels > start.mix.shape[1]
+            and stage < len(_SHRINKAGE)
+            and len(kept) < forward.out_channels
+            and stage + 1 < len(down)
+        ):
+            _shrink_noise(
+                forward, normalisations[stage], kept, source=start.mix.shape[1] if stage == 0 else len(bands), strength=_SHRINKAGE[stage]
+            )
         bands = kept
     scales = torch.full((down[-1].out_channels,), _LEAST_SCALE)
     for place, band in enumerate(bands):
-        colour = 0.25 if penalties[band.colour] else 1.0
+        colour = 0.25 if start.penalties[band.colour] else 1.0
         scales[place] = colour * (_DC_SCALE if band.frequency == 0 else _DETAIL_SCALE / (1 + band.frequency) ** 1.2)
     return scales.clamp_min(_LEAST_SCALE)
 
@@ -133,7 +172,7 @@ def _shrink_noise(layer: nn.Conv2d, normalisation: GDN, kept: list[_Band], *, so
     layer.weight[place] = 0
     layer.weight[place, source, 2:4, 2:4] = 0.25
     for number, band in enumerate(kept):
-        if band.rows[-1] or band.columns[-1]:
+        if any(band.rows) or any(band.columns):
             normalisation.gamma.root[number, place] = math.sqrt(strength)
 
 
