@@ -17,10 +17,12 @@ from photic.inference.predictor import load
 from photic.losses.bce import BCEWithLogitsConfig
 from photic.models import get_registry
 from photic.models.base import ClassifierConfig
+from photic.models.compression import CompressorConfig
 from photic.models.enhancement import EnhancerConfig
 from photic.models.phase_retrieval import PhaseRetrievalConfig
 from photic.models.raw_denoising import RawDenoiserConfig
 from photic.tasks.classification import MultilabelClassificationConfig
+from photic.tasks.compression import CompressionConfig
 from photic.tasks.enhancement import EnhancementConfig
 from photic.tasks.ptychography import PtychographyConfig
 from photic.tasks.raw_denoising import RawDenoisingConfig
@@ -30,11 +32,12 @@ CLASSIFIERS = [name for name in NAMES if issubclass(models.config_class(name), C
 PHASE_RETRIEVAL = [name for name in NAMES if issubclass(models.config_class(name), PhaseRetrievalConfig)]
 ENHANCERS = [name for name in NAMES if issubclass(models.config_class(name), EnhancerConfig)]
 RAW_DENOISERS = [name for name in NAMES if issubclass(models.config_class(name), RawDenoiserConfig)]
+COMPRESSORS = [name for name in NAMES if issubclass(models.config_class(name), CompressorConfig)]
 N = 16
 
 
 def test_every_network_is_of_a_kind_that_is_bundled_here() -> None:
-    assert sorted([*CLASSIFIERS, *ENHANCERS, *PHASE_RETRIEVAL, *RAW_DENOISERS]) == NAMES
+    assert sorted([*CLASSIFIERS, *ENHANCERS, *PHASE_RETRIEVAL, *RAW_DENOISERS, *COMPRESSORS]) == NAMES
 
 
 def refuse_damaged(path: Path) -> None:
@@ -150,4 +153,48 @@ def test_a_raw_denoiser_round_trips_through_a_bundle(name: str, measurement: str
     given = picture, planes, torch.tensor([[1e-3, 1e-5]]), torch.tensor([[2.0, 1.0, 1.5]])
     with torch.inference_mode():
         assert torch.equal(loaded.task.deployable()(*given), task.deployable()(*given))
+    refuse_damaged(path)
+
+
+@pytest.mark.parametrize("name", COMPRESSORS)
+def test_a_compressor_round_trips_through_a_bundle(name: str, tmp_path: Path) -> None:
+    """With the integer tables that files are coded with: they are not made of the weights again."""
+    small = {
+        "width": 4,
+        "num_latents": 4,
+        "num_strides": 2,
+        "num_priors": 3,
+        "denoiser": {"name": "standard", "size": "tiny"},
+        "compressor": {"name": "factorized", "measurement": "rgb", "width": 4, "num_latents": 4, "num_strides": 2},
+    }
+    fields = field_types(models.config_class(name))
+    model = models.configure(name, **{key: value for key, value in small.items() if key in fields})
+    task_config = CompressionConfig()
+    torch.manual_seed(0)
+    saved = {"measurement": "mosaic", "iso": (100.0, 6400.0)}
+    task = task_config.build(model, losses.configure("rate_distortion"), saved).eval()  # type: ignore[arg-type]
+    estimator = task.network.bit_estimator
+    estimator.fix()
+    marked = [key for key, _ in estimator.named_buffers() if key.endswith("lowest")]
+    for key in marked:
+        estimator.get_buffer(key).sub_(2)
+    config = {"task": task_config.to_dict(), "model": model.to_dict(), "data": {"name": "raw_pairs"}}
+    said = {"photic": "0", "created": "today", **describe(config, {}, f"contract/{name}")}
+    path = write_bundle(tmp_path / "m.photic", task, {**said, "card": card(said | task.description(), task.usage)})
+    torch.manual_seed(99)
+    loaded = load(path, "cpu")
+    assert type(loaded.task.network) is type(task.network)
+    assert same_deployment(task, loaded.task)
+    generator = torch.Generator().manual_seed(0)
+    picture, planes = torch.rand(1, 1, 40, 56, generator=generator), cfa_planes(RGGB, 40, 56)[None]
+    given = picture, planes, torch.tensor([[1e-3, 1e-5]]), torch.tensor([[2.0, 1.0, 1.5]])
+    with torch.inference_mode():
+        made, own = loaded.task.deployable()(*given), task.deployable()(*given)
+    assert torch.equal(made.picture, own.picture)
+    assert all(torch.equal(made.bits[key], own.bits[key]) for key in own.bits)
+    files = [one.network.bit_estimator.coder().encode(own.analysed[0], 4) for one in (task, loaded.task)]  # type: ignore[union-attr]
+    assert (files[0].side, files[0].tiles) == (files[1].side, files[1].tiles)
+    assert marked
+    for key in marked:
+        assert torch.equal(loaded.task.network.bit_estimator.get_buffer(key), estimator.get_buffer(key)), key  # type: ignore[union-attr]
     refuse_damaged(path)

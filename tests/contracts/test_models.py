@@ -1,6 +1,6 @@
-"""What every registered network keeps to, by its kind: classifiers of pictures, networks for phase retrieval, enhancers, raw denoisers.
+"""What every registered network keeps to, by its kind: classifiers, networks for phase retrieval, enhancers, raw denoisers, compressors.
 
-What only raw denoisers keep to stands in `test_raw_denoisers.py`.
+What only raw denoisers keep to stands in `test_raw_denoisers.py`, what only compressors do in `test_compressors.py`.
 """
 
 import copy
@@ -20,6 +20,7 @@ from photic.functional.cfa import RGGB, cfa_planes
 from photic.functional.overview import overview
 from photic.models import get_registry
 from photic.models.base import Classifier, ClassifierConfig
+from photic.models.compression import Coded, CompressorConfig
 from photic.models.enhancement import Enhancement, Enhancer, EnhancerConfig
 from photic.models.phase_retrieval import PhaseRetrievalConfig, PhaseRetrievalNetwork
 from photic.models.raw_denoising import RawDenoiserConfig
@@ -29,12 +30,16 @@ CLASSES = {
     "autoencoder": "RawAutoencoder",
     "cnn": "PtychoCNN",
     "convnext_tiny_cbam": "AttentiveBackbone",
+    "denoise_then_compress": "DenoiseThenCompress",
     "efficientnet_lite0": "EfficientNetLite0",
+    "factorized": "Factorized",
     "fno": "FourierOperator",
     "glance": "GlanceNet",
     "hybrid": "HybridOperator",
     "hybrid_resnet": "HybridResNet",
+    "hyperprior": "Hyperprior",
     "identity": "RawIdentity",
+    "many_priors": "ManyPriors",
     "remdinet": "UnifiedLowLightEnhancer",
     "timm": "AttentiveBackbone",
     "tiny": "TinyClassifier",
@@ -58,11 +63,25 @@ SMALL_ENHANCER = {
 }
 # And what makes a raw denoiser small enough.
 SMALL_DENOISER = {"width": 8, "num_latents": 8}
+# And what makes a network that compresses small enough.
+SMALL_COMPRESSOR = {
+    "width": 4,
+    "num_latents": 6,
+    "num_strides": 2,
+    "num_priors": 3,
+    "denoiser": {"name": "standard", "size": "tiny"},
+    "compressor": {"name": "factorized", "measurement": "rgb", "width": 4, "num_latents": 6, "num_strides": 2},
+}
 NAMES = get_registry().list_models()
 CLASSIFIERS = [name for name in NAMES if issubclass(models.config_class(name), ClassifierConfig)]
 PHASE_RETRIEVAL = [name for name in NAMES if issubclass(models.config_class(name), PhaseRetrievalConfig)]
 ENHANCERS = [name for name in NAMES if issubclass(models.config_class(name), EnhancerConfig)]
 RAW_DENOISERS = [name for name in NAMES if issubclass(models.config_class(name), RawDenoiserConfig)]
+COMPRESSORS = [name for name in NAMES if issubclass(models.config_class(name), CompressorConfig)]
+# Compressors are held to gradients in `test_compressors.py`: their latents must not all be rounded to 0 for that.
+every_one_without_rounding = pytest.mark.parametrize(
+    "name", [name for name in NAMES if name not in COMPRESSORS], indirect=True, scope="module"
+)
 every_classifier = pytest.mark.parametrize("name", CLASSIFIERS, indirect=True, scope="module")
 every_phase_retrieval = pytest.mark.parametrize("name", PHASE_RETRIEVAL, indirect=True, scope="module")
 every_enhancer = pytest.mark.parametrize("name", ENHANCERS, indirect=True, scope="module")
@@ -76,6 +95,8 @@ def configured(name, **chosen):
         wanted = SMALL_ENHANCER
     elif name in RAW_DENOISERS:
         wanted = SMALL_DENOISER
+    elif name in COMPRESSORS:
+        wanted = SMALL_COMPRESSOR
     else:
         wanted = {"num_classes": NUM_CLASSES, "pretrained": False}
     return models.configure(name, **{key: value for key, value in wanted.items() if key in fields} | chosen)
@@ -84,7 +105,7 @@ def configured(name, **chosen):
 def inputs_of(name):
     """Return what a network of this kind is given, a tuple of tensors."""
     generator = torch.Generator().manual_seed(0)
-    if name in RAW_DENOISERS:
+    if name in RAW_DENOISERS or name in COMPRESSORS:
         noise, balance = 0.01 * torch.rand(2, 2, generator=generator), 1 + torch.rand(2, 3, generator=generator)
         return torch.rand(2, 1, 64, 96, generator=generator), cfa_planes(RGGB, 64, 96).expand(2, -1, -1, -1), noise, balance
     return (pictures_of(name, generator),)
@@ -127,7 +148,7 @@ def test_none_of_the_known_networks_has_vanished():
 
 
 def test_every_network_is_of_a_kind_that_is_held_to_something_here():
-    assert sorted([*CLASSIFIERS, *PHASE_RETRIEVAL, *ENHANCERS, *RAW_DENOISERS]) == NAMES
+    assert sorted([*CLASSIFIERS, *PHASE_RETRIEVAL, *ENHANCERS, *RAW_DENOISERS, *COMPRESSORS]) == NAMES
 
 
 def test_it_builds_the_expected_class(name, network):
@@ -179,12 +200,15 @@ def test_an_input_gets_the_same_output_alone_and_in_a_batch(network, inputs):
 
 
 def real(output):
-    """Return all a network gives as one real tensor: both parts of a complex one, an enhanced picture with all it was made of."""
+    """Return all a network gives as one real tensor: both parts of a complex one, an enhanced picture with all it was made of, bits."""
+    if isinstance(output, Coded):
+        return torch.cat([output.picture.flatten(1), *(output.bits[key][:, None] for key in sorted(output.bits))], dim=1)
     if isinstance(output, Enhancement):
         return torch.cat([output.picture, *(output.parts[key] for key in sorted(output.parts))], dim=1)
     return torch.view_as_real(output) if output.is_complex() else output
 
 
+@every_one_without_rounding
 def test_every_trainable_parameter_gets_a_finite_gradient_that_is_not_zero(network, inputs):
     network = copy.deepcopy(network).train()
     if not any(parameter.requires_grad for parameter in network.parameters()):

@@ -8,9 +8,10 @@ import torch
 
 from photic.core.errors import DataError
 from photic.functional.coding_tables import TOTAL
+from photic.functional.entropy_coding import code_length_bits
 from photic.models.codec.entropy import MOST_VALUE, bits_of, check_values, integers, straight_through, tile_boxes, tile_size, with_noise
 from photic.models.codec.factorized_entropy import FactorizedEntropy
-from photic.models.codec.tables import ESCAPED_BITS, FrequencyTables
+from photic.models.codec.tables import FrequencyTables
 from photic.optim.ema import WeightAverage
 
 LATENTS = 3 * torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
@@ -147,15 +148,32 @@ def test_frequencies_follow_probabilities_and_the_rest_is_the_escape_symbols():
     assert coding.lowest.tolist() == [-1, 8]  # without symbols that cannot occur
 
 
-def test_bits_are_those_of_the_frequencies_and_some_for_values_beyond():
+def test_bits_are_those_of_the_frequencies_and_bytes_of_values_beyond():
     tables = FrequencyTables(2, 4)
     tables.set(torch.tensor([[0.5, 0.25, 0.125], [0.125, 0.125, 0.5]]), torch.tensor([-1, 7]))
     symbols = torch.tensor([[-1.0, 0.0, 1.0, 2.0, -2.0], [7.0, 8.0, 9.0, 10.0, -300.0]])
     bits = tables.bits(symbols, torch.tensor([[0], [1]]).expand(2, 5))
-    beyond = 3 + ESCAPED_BITS
-    torch.testing.assert_close(
-        bits, torch.tensor([[1, 2, 3, beyond, beyond], [3, 3, 1, 2 + 16, 2 + 16]], dtype=bits.dtype), rtol=1e-5, atol=0
-    )
+    beyond = 3 + 8
+    expected = torch.tensor([[1, 2, 3, beyond, beyond], [3, 3, 1, 2 + 8, 2 + 16]], dtype=bits.dtype)
+    torch.testing.assert_close(bits, expected, rtol=1e-5, atol=0)
+
+
+def test_bits_are_what_the_coder_needs_with_trimmed_tables_and_escaped_values():
+    generator = np.random.default_rng(0)
+    tables = FrequencyTables(5, 40)
+    values = np.arange(39) - 20
+    shapes = np.exp(-np.abs(values[None]) * np.array([[0.01], [0.3], [1.0], [3.0], [40.0]]))
+    tables.set(torch.from_numpy(0.999 * shapes / shapes.sum(axis=1, keepdims=True)), torch.full((5,), -20))
+    symbols = np.concatenate([generator.integers(-25, 25, 200), [10**k * s for k in range(1, 6) for s in (1, -1)] * 4])
+    which = generator.integers(0, 5, len(symbols))
+    found = tables.bits(torch.from_numpy(symbols), torch.from_numpy(which))
+    coding = tables.coding_tables()
+    expected = [code_length_bits(symbols[k : k + 1], which[k : k + 1], coding) for k in range(len(symbols))]
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-9)
+    entries = tables.entry_bits().numpy()
+    for table, place in np.ndindex(5, 39):
+        assert entries[table, place] == pytest.approx(code_length_bits(np.array([place - 20]), np.array([table]), coding))
+    np.testing.assert_allclose(entries[:, 39], [code_length_bits(np.array([19]), np.array([table]), coding) for table in range(5)])
 
 
 def test_tables_of_what_are_no_probabilities_are_refused():

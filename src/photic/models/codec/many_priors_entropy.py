@@ -16,10 +16,12 @@ from photic.functional.entropy_coding import decode_channels, decode_symbols, en
 from photic.models.codec.density import Density, lowest_symbol
 from photic.models.codec.entropy import EntropyModel, Estimated, LatentCoder, bits_of, integers, straight_through, with_noise
 from photic.models.codec.factorized_entropy import IntegerCoder, Symbols
-from photic.models.codec.tables import ESCAPED_BITS, FrequencyTables
+from photic.models.codec.tables import FrequencyTables
 
 _NARROWEST, _WIDEST = 0.1, 30.0
 """Spread of the first and the last prior's densities at first; those between are in equal ratios."""
+_ESCAPED_BITS = 16.0
+"""About what a value beyond its table takes besides the escape symbol, for the choice in training."""
 _LENGTH = struct.Struct("<I")
 """Bytes of a tile's choices, before them."""
 
@@ -69,12 +71,16 @@ class ManyPriorsEntropy(EntropyModel):
     def rounded(self, latents: Tensor) -> Estimated:
         """Return what the coder makes."""
         symbols = integers(latents)
-        choice, bits = self.chosen(symbols)
-        index = self.index_tables.bits(choice, torch.zeros_like(choice)).flatten(1).sum(dim=1)
-        return Estimated(symbols, {"latents": bits.double().flatten(1).sum(dim=1).float(), "index": index.float()})
+        choice = self.chosen(symbols)
+        channels = torch.arange(self.num_latents, device=latents.device)[:, None, None]
+        bits = {
+            "latents": self.tables.bits(symbols, channels * self.num_priors + choice[:, None]),
+            "index": self.index_tables.bits(choice, torch.zeros_like(choice)),
+        }
+        return Estimated(symbols, {name: value.flatten(1).sum(dim=1).float() for name, value in bits.items()})
 
-    def chosen(self, symbols: Tensor, costs: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the cheapest prior ``(B, h, w)`` by the integer tables, and the bits of all channels under it.
+    def chosen(self, symbols: Tensor, costs: Tensor | None = None) -> Tensor:
+        """Return the cheapest prior ``(B, h, w)`` by the integer tables.
 
         Args:
             symbols: rounded latents ``(B, M, h, w)``, held in floats.
@@ -82,14 +88,13 @@ class ManyPriorsEntropy(EntropyModel):
         """
         costs = self.table_costs() if costs is None else costs
         lowest = self.tables.lowest.view(self.num_latents, self.num_priors)[:, 0]
-        bits = self._all_bits(_places(symbols, lowest, costs.shape[1]), costs)
         priors = torch.arange(self.num_priors, device=symbols.device)
-        choice = (bits + self.index_tables.bits(priors, torch.zeros_like(priors)).float()).argmin(dim=-1)
-        return choice, bits.gather(-1, choice[..., None])[..., 0]
+        index_bits = self.index_tables.bits(priors, torch.zeros_like(priors)).float()
+        return (self._all_bits(_places(symbols, lowest, costs.shape[1]), costs) + index_bits).argmin(dim=-1)
 
     def table_costs(self) -> Tensor:
         """Return bits ``(M, K, P)`` of every entry of the integer tables."""
-        return self._by_entry(PRECISION_BITS - self.tables.frequencies.float().log2())
+        return self._by_entry(self.tables.entry_bits().float())
 
     def _all_bits(self, places: Tensor, costs: Tensor) -> Tensor:
         """Return bits ``(B, h, w, P)`` of each position under all priors, for places ``(B, M, h, w)`` in the tables."""
@@ -108,11 +113,12 @@ class ManyPriorsEntropy(EntropyModel):
         """Return bits ``(M, K, P)`` of every entry of the tables that the densities of the moment would have."""
         inside = self.density.successive(lowest.repeat_interleave(self.num_priors).float(), self.tables.frequencies.shape[1] - 1)
         beyond = (1 - inside.sum(dim=1, keepdim=True)).clamp_min(0)
-        return self._by_entry(-torch.cat([inside, beyond], dim=1).clamp_min(2.0**-PRECISION_BITS).log2())
+        bits = -torch.cat([inside, beyond], dim=1).clamp_min(2.0**-PRECISION_BITS).log2()
+        bits[:, -1] += _ESCAPED_BITS
+        return self._by_entry(bits)
 
     def _by_entry(self, bits: Tensor) -> Tensor:
-        """Return bits ``(M, K, P)`` of entries for bits ``(M P, K)`` of tables, whose last is that of values beyond."""
-        bits[:, -1] += ESCAPED_BITS
+        """Return bits ``(M, K, P)`` of entries for bits ``(M P, K)`` of tables."""
         return bits.view(self.num_latents, self.num_priors, -1).transpose(1, 2).contiguous()
 
     def tabulate(self) -> None:
@@ -156,7 +162,7 @@ class ManyPriorsCoder(IntegerCoder):
     def tile_encoded(self, symbols: Symbols) -> bytes:
         """Return symbols ``(C, n)`` of a tile as bytes."""
         held = torch.from_numpy(symbols).to(self._costs)[None, :, None]
-        choice = self.model.chosen(held, self._costs)[0][0, 0].to(torch.int32).cpu().numpy()
+        choice = self.model.chosen(held, self._costs)[0, 0].to(torch.int32).cpu().numpy()
         index = encode_symbols(choice, np.zeros(len(choice), np.uint8), self.index_tables)
         return _LENGTH.pack(len(index)) + index + encode_channels(symbols, self.tables, choice)
 
