@@ -12,13 +12,22 @@ from photic.functional.cfa import RGGB, shifted
 from photic.inference.predictor import LoadedModel
 from photic.losses.rate_distortion import RateDistortionConfig
 from photic.models.compression import Coded, Compressor, CompressorConfig
+from photic.models.denoise_then_compress import DenoiseThenCompressConfig
+from photic.models.factorized import FactorizedConfig
 from photic.models.hyperprior import HyperpriorConfig
+from photic.models.many_priors import ManyPriorsConfig
+from photic.models.standard import StandardConfig
 from photic.tasks.compression import CompressionConfig
 
 from .denoisers import NOISE, sampled
 
 TINY = HyperpriorConfig(width=8, num_latents=6, num_strides=2, hyper_widths=(6, 6), num_qualities=3, noise_map=True, companding="root")
 TINY_RGB = TINY.replace(measurement="rgb", noise_map=False, num_qualities=1)
+
+DEMOSAICED = TINY.replace(front="demosaiced", num_qualities=1)
+FACTORIZED = FactorizedConfig(width=8, num_latents=6, num_strides=2)
+PRIORS = ManyPriorsConfig(width=8, num_latents=6, num_strides=2, num_priors=4, num_symbols=16)
+TWO_STEPS = DenoiseThenCompressConfig(denoiser=StandardConfig(size="tiny"), compressor=TINY_RGB)
 
 
 def loaded_compressor(config: CompressorConfig = TINY, seed: int = 0) -> LoadedModel:

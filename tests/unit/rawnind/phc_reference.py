@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -122,6 +123,41 @@ def hyperprior_latents(file: File, tensors: dict[str, np.ndarray]) -> np.ndarray
         box = (slice(None), slice(top, top + file.tile), slice(left, left + file.tile))
         symbols = decoded(stream, levels[box].ravel().tolist(), scale_tables)
         latents[box] = np.array(symbols, np.float32).reshape(levels[box].shape) + means[box].astype(np.float32) / np.float32(1024)
+    return latents
+
+
+def factorized_latents(file: File, tensors: dict[str, np.ndarray]) -> np.ndarray:
+    """Return the latents ``(C, h, w)`` float32."""
+    tables = tables_of_model(tensors, "tables")
+
+    def symbols(stream: bytes, count: int) -> list[int]:
+        return decoded(stream, [channel for channel in range(len(tables)) for _ in range(count)], tables)
+
+    return _of_tiles(file, len(tables), symbols)
+
+
+def many_priors_latents(file: File, tensors: dict[str, np.ndarray]) -> np.ndarray:
+    """Return the latents ``(C, h, w)`` float32."""
+    tables, index = (tables_of_model(tensors, name) for name in ("tables", "index_tables"))
+    num_priors = tensors["bit_estimator.index_tables.frequencies"].shape[1] - 1
+    channels = len(tables) // num_priors
+
+    def symbols(stream: bytes, count: int) -> list[int]:
+        (length,) = struct.unpack_from("<I", stream)
+        choices = decoded(stream[4 : 4 + length], [0] * count, index)
+        return decoded(stream[4 + length :], [channel * num_priors + choice for channel in range(channels) for choice in choices], tables)
+
+    return _of_tiles(file, channels, symbols)
+
+
+def _of_tiles(file: File, channels: int, symbols: Callable[[bytes, int], list[int]]) -> np.ndarray:
+    assert file.side == b""
+    latents = np.empty((channels, file.rows, file.columns), np.float32)
+    across = -(-file.columns // file.tile)
+    for count, stream in enumerate(file.tiles):
+        top, left = count // across * file.tile, count % across * file.tile
+        part = latents[:, top : top + file.tile, left : left + file.tile]
+        part[:] = np.array(symbols(stream, part[0].size)).reshape(part.shape)
     return latents
 
 

@@ -25,7 +25,7 @@ from photic.functional.cfa import BAYER, XTRANS
 from photic.inference.bundle import write_bundle
 from photic.inference.description import describe
 
-from .compressors import TINY, TINY_RGB, loaded_compressor, whole
+from .compressors import DEMOSAICED, FACTORIZED, PRIORS, TINY, TINY_RGB, TWO_STEPS, loaded_compressor, whole
 from .denoisers import NOISE, loaded, noisy, without_colour
 
 SAME = 1e-6  # of white
@@ -104,6 +104,18 @@ def test_windows_and_blocks_give_what_the_whole_gives(model, monkeypatch):
     assert torch.allclose(in_windows, whole(model.task.network, picture, 3)[1].analysed[0], atol=1e-4)
     monkeypatch.setattr(decoding, "BLOCK_PX", 24)
     assert difference(decompress_picture(model, data).values, decompressed) <= SAME
+
+
+@pytest.mark.parametrize("config", [FACTORIZED, PRIORS, TWO_STEPS, DEMOSAICED], ids=lambda config: type(config).__name__)
+def test_every_kind_of_network_makes_files(config, monkeypatch):
+    model, picture = loaded_compressor(config), noisy(90, 110, BAYER["GBRG"])
+    data = compress_picture(model, picture, noise=NOISE, tile=4)
+    expected, coded = whole(model.task.network, picture, 1)
+    assert difference(decompress_picture(model, data).values, expected) <= SAME * max(1, np.abs(expected).max())
+    assert torch.equal(decoded_latents(model, data), coded.latents[0])
+    assert read_header(data).bits["side"] == 0 or config in (TWO_STEPS, DEMOSAICED)
+    monkeypatch.setattr(encoding, "WINDOW_PX", 32)
+    assert torch.allclose(prepare(model, picture, noise=NOISE).latents(1), coded.analysed[0], atol=1e-3)
 
 
 @pytest.mark.parametrize("tile", [1, 7, 32, 256])

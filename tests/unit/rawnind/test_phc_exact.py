@@ -20,7 +20,7 @@ from photic.apps.rawnind.compressing.model_identity import model_id
 from photic.functional.cfa import BAYER
 
 from . import phc_reference
-from .compressors import TINY, TINY_RGB, loaded_compressor
+from .compressors import FACTORIZED, PRIORS, TINY, TINY_RGB, loaded_compressor
 from .denoisers import NOISE, noisy
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
@@ -107,6 +107,16 @@ def test_what_a_cast_network_codes_is_read_by_the_other(config):
     picture = noisy(40, 50, BAYER["GRBG"] if config is TINY else None)
     data = compress_picture(cast, picture, noise=NOISE)
     assert torch.equal(decoded_latents(model, data), decoded_latents(cast, data))
+
+
+@pytest.mark.parametrize(
+    ("config", "reference"), [(FACTORIZED, phc_reference.factorized_latents), (PRIORS, phc_reference.many_priors_latents)]
+)
+def test_other_entropy_models_are_described_too(config, reference):
+    model = loaded_compressor(config)
+    data = compress_picture(model, noisy(50, 70, BAYER["GRBG"]), noise=NOISE, tile=4)
+    tensors = {name: value.detach().numpy() for name, value in model.task.network.decoding().tensors.items()}
+    assert np.array_equal(reference(phc_reference.File(data), tensors), decoded_latents(model, data).numpy())
 
 
 def test_threads_do_not_change_latents_or_files(model):
