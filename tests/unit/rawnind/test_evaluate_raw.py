@@ -15,7 +15,7 @@ from skimage.metrics import peak_signal_noise_ratio
 from photic.apps.rawnind.evaluating.evaluate import evaluate_pictures, main, method_names, pattern_of, picture_of
 from photic.apps.rawnind.evaluating.evaluation_data import Chosen, changes_of, choose
 from photic.apps.rawnind.evaluating.evaluation_sheets import write_sheets
-from photic.apps.rawnind.report import write_report
+from photic.apps.rawnind.evaluating.run_page import write_report
 from photic.apps.rawnind.evaluating.scores import Evaluation, Scored, write_results
 from photic.apps.rawnind.synthetic.synthetic_data import RawGeneratedConfig
 from photic.core.errors import ConfigError, DataError

@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> int:
         found = evaluate_pictures(models, chosen, folder, classical=not options.no_classical, advance=advance)
     written = [*write_results(found, folder), *write_sheets(found, folder)]
     if options.output is None:
-        from photic.apps.rawnind.report import write_report
+        from photic.apps.rawnind.evaluating.run_page import write_report
 
         written.append(write_report(source))  # the run's page shows its evaluations
     print(found.summary())
