@@ -28,7 +28,10 @@ SMALL = {"width": 4, "num_latents": 6, "num_strides": 2, "num_priors": 5}
 # Settings whose graph is another one; each is held to everything below.
 VARIANTS = {
     "factorized": [{"decoder": "bayer_tc", "noise_map": True, "companding": "root", "num_qualities": 4}],
-    "hyperprior": [{"noise_map": True, "companding": "root", "num_qualities": 3, "hyper_widths": (5, 3)}],
+    "hyperprior": [
+        {"noise_map": True, "companding": "root", "num_qualities": 3, "hyper_widths": (5, 3)},
+        {"front": "demosaiced", "noise_map": True, "companding": "root", "num_qualities": 2, "start": "wavelet"},
+    ],
 }
 CASES = [(name, {"measurement": kind}) for name in NAMES for kind in ("mosaic", "rgb")]
 CASES += [(name, {"measurement": "mosaic"} | fields) for name, variants in VARIANTS.items() for fields in variants]
@@ -55,7 +58,7 @@ def made_of(config):
     generator = torch.Generator().manual_seed(5)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
-            parameter.add_((0.1 if "bit_estimator" in name else 0.01) * torch.randn(parameter.shape, generator=generator))
+            parameter.add_((0.3 if "bit_estimator" in name else 0.01) * torch.randn(parameter.shape, generator=generator))
         latents = network.analysed(*inputs_for(network, network.multiple, network.multiple))
         last = list(network.encoder.parameters())[-2:]
         for parameter in last:

@@ -88,7 +88,9 @@ def test_in_evaluation_means_are_whole_steps_and_scales_of_64(model, latents):
     inside = (scales > gaussian.SCALE_MIN * 2) & (scales < gaussian.SCALE_MAX / 2)
     assert inside.any()
     ratio = gaussian.scale_levels()[levels][inside] / scales[inside]
-    assert (ratio.log().abs() < 0.55 * np.log(32 / 0.11) / 63 + 0.1).all()  # the integers' steps of the least scales
+    assert (
+        ratio.log().abs() < 0.55 * np.log(gaussian.SCALE_MAX / gaussian.SCALE_MIN) / 63 + 0.1
+    ).all()  # the integers' steps of the least scales
     made = model(latents)
     residual = made.latents - means
     torch.testing.assert_close(residual, residual.round(), atol=1e-5, rtol=0)

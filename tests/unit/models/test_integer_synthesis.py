@@ -28,9 +28,9 @@ def layers_of(width=3, first=4, second=5, last=6, *, scale=0.3, seed=0):
     return layers
 
 
-def made_of(layers):
+def made_of(layers, factors=None):
     synthesis = IntegerSynthesis(layers)
-    synthesis.set(layers)
+    synthesis.set(layers, torch.ones(layers[-1].out_channels) if factors is None else factors)
     return synthesis
 
 
@@ -124,6 +124,15 @@ def test_it_is_the_synthesis_in_floating_point_within_its_steps():
     # each layer rounds its weights to 2^-14 and its values to 2^-11; the sums over some 100 terms of that are small beside the values
     assert (found - expected).abs().max() < 0.02
     assert expected.abs().max() > 2
+
+
+def test_factors_multiply_what_the_last_layer_gives():
+    layers = layers_of(scale=0.1)
+    factors = torch.tensor([1.0, 0.25, 3.0, 10.0, 1.0, 40.0])
+    hyper = torch.randint(-6, 7, (1, 3, 4, 4), generator=torch.Generator().manual_seed(2)).double()
+    plain = made_of(layers)(hyper) * factors[:, None, None]
+    scale = plain.abs().amax(dim=(0, 2, 3), keepdim=True)
+    assert ((made_of(layers, factors)(hyper) - plain).abs() < 0.02 * scale).all()
 
 
 def test_a_part_with_its_halo_is_that_of_the_whole():
