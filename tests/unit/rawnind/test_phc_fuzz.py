@@ -81,15 +81,6 @@ class Outcomes:
         self.refused, self.made = 0, 0
         self.messages: set[str] = set()
 
-    def latents(self, data: bytes) -> None:
-        def run():
-            opened = self.decoder.open(data, max_pixels=MOST_PIXELS)
-            opened.container.check()
-            rows, columns = opened.header.layout.latents
-            opened.latents().window((0, rows), (0, columns))
-
-        self._timed(data, run)
-
     def picture(self, data: bytes) -> None:
         def run():
             opened = self.decoder.open(data, max_pixels=MOST_PIXELS)
@@ -118,7 +109,7 @@ def test_broken_files_are_refused(model, files, foreign):
     whole = set(files)
     with bounded_memory():
         for data in Mutations(files, foreign, seed=1).broken(7500):
-            outcomes.latents(data)
+            outcomes.picture(data)
             assert outcomes.made == 2 or data in whole
             outcomes.made = 2
     assert outcomes.refused > 7300
@@ -131,9 +122,9 @@ def test_broken_files_whose_checksums_fit_are_refused_or_decoded(model, files, f
     outcomes = Outcomes(Decoder(model))
     with bounded_memory():
         for data in Mutations(files, foreign, seed=2).resealed(1900):
-            outcomes.latents(data)
-        for count, data in enumerate(Mutations(files, foreign, seed=3).streams(600)):
-            (outcomes.picture if count % 7 == 0 else outcomes.latents)(data)
+            outcomes.picture(data)
+        for data in Mutations(files, foreign, seed=3).streams(600):
+            outcomes.picture(data)
     assert outcomes.refused > 1000
     assert outcomes.made > 100  # what is a file after all
     assert len(outcomes.messages) > 15
