@@ -1,4 +1,4 @@
-"""Denoising first and compression of what comes out: what doing both at once is compared with."""
+"""A denoiser and compression of what it makes: in two steps, or learnt together as one network."""
 
 from __future__ import annotations
 
@@ -22,20 +22,27 @@ from photic.models.standard import StandardConfig
 
 
 class DenoiseThenCompress(Compressor):
-    """A trained denoiser that stays as it is, and a network that compresses the RGB picture it makes.
+    """A denoiser, and a network that compresses the RGB picture it makes.
 
-    Source: Brummer & De Vleeschouwer, Learning Joint Denoising, Demosaicing, and Compression from the Raw Natural Image Noise Dataset (the
-    two-stage method that the joint one is held against).
+    In two steps the denoiser is trained before, and stays as it is. Trained as one, it learns what is worth its bits: what it leaves is
+    coded, what it removes is not.
+
+    Source: Brummer & De Vleeschouwer, Learning Joint Denoising, Demosaicing, and Compression from the Raw Natural Image Noise Dataset (both
+    methods; their joint encoder has no denoiser in front).
 
     Args:
-        denoiser: makes the clean picture; it is frozen and stays in evaluation mode.
+        denoiser: makes the clean picture.
         compressor: takes linear RGB, and is told that there is no noise.
         denoiser_from: what the denoiser's weights are read from when training starts.
+        frozen: two steps: the denoiser is not trained, and stays in evaluation mode.
     """
 
-    def __init__(self, denoiser: RawDenoiser, compressor: TransformCompressor, denoiser_from: str | None = None) -> None:
+    def __init__(
+        self, denoiser: RawDenoiser, compressor: TransformCompressor, denoiser_from: str | None = None, *, frozen: bool = True
+    ) -> None:
         super().__init__()
-        self.denoiser = denoiser.requires_grad_(False).eval()
+        self.denoiser = denoiser.requires_grad_(False).eval() if frozen else denoiser
+        self.frozen = frozen
         self.compressor = compressor
         self.denoiser_from = denoiser_from
         self.measurement = denoiser.measurement
@@ -65,9 +72,10 @@ class DenoiseThenCompress(Compressor):
         return self.compressor.bit_estimator
 
     def train(self, mode: bool = True) -> DenoiseThenCompress:
-        """Go to training or evaluation; the denoiser stays in evaluation."""
+        """Go to training or evaluation; a frozen denoiser stays in evaluation."""
         super().train(mode)
-        self.denoiser.eval()
+        if self.frozen:
+            self.denoiser.eval()
         return self
 
     def start(self, read: Callable[[str], Mapping[str, Tensor]]) -> None:
@@ -77,20 +85,20 @@ class DenoiseThenCompress(Compressor):
             self._has_trained_denoiser = True
 
     def check_trainable(self) -> None:
-        """Refuse to train behind a denoiser that has never been trained.
+        """Refuse to train behind a frozen denoiser that has never been trained.
 
         Raises:
             ConfigError: it has random weights.
         """
-        if not self._has_trained_denoiser:
+        if self.frozen and not self._has_trained_denoiser:
             raise ConfigError(
                 "config.model.denoiser_from: the denoiser is frozen and has random weights; name a trained one, model.denoiser_from=X "
                 "(a model that comes with Photic such as rawdenoise, a bundle, run or checkpoint), with its settings in model.denoiser.*"
             )
 
     def denoised(self, measurement: Tensor, planes: Tensor, noise: Tensor, balance: Tensor) -> Tensor:
-        """Return what is compressed: clean pictures ``(B, 3, H, W)`` float32, linear, in camera colours, without gradient."""
-        with torch.no_grad():
+        """Return what is compressed: clean pictures ``(B, 3, H, W)`` float32, linear, in camera colours; frozen, without gradient."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             clean: Tensor = self.denoiser(measurement, planes, noise, balance)
         return clean.float()
 
@@ -113,8 +121,9 @@ class DenoiseThenCompress(Compressor):
         return Decoding({**settings, "measurement": self.measurement, "multiple": self.multiple}, tensors)
 
     def parameter_parts(self) -> dict[str, list[nn.Parameter]]:
-        """Return trainable parameters by part: those of the inner network."""
-        return self.compressor.parameter_parts()
+        """Return trainable parameters by part: those of the inner network; a denoiser that learns is part of the encoder."""
+        parts = self.compressor.parameter_parts()
+        return {**parts, "encoder": [*(p for p in self.denoiser.parameters() if p.requires_grad), *parts["encoder"]]}
 
     def _load_from_state_dict(self, *arguments: Any, **named: Any) -> None:
         super()._load_from_state_dict(*arguments, **named)
@@ -159,6 +168,22 @@ class DenoiseThenCompressConfig(CompressorConfig):
 
     def build(self) -> DenoiseThenCompress:
         """Return the network; the denoiser's weights are random until :meth:`DenoiseThenCompress.start`."""
+        return self._network(frozen=True)
+
+    def _network(self, *, frozen: bool) -> DenoiseThenCompress:
         compressor = self.compressor.build()
         assert isinstance(compressor, TransformCompressor)
-        return DenoiseThenCompress(self.denoiser.build(), compressor, self.denoiser_from)
+        return DenoiseThenCompress(self.denoiser.build(), compressor, self.denoiser_from, frozen=frozen)
+
+
+@models.register("denoise_and_compress")
+@dataclass(frozen=True, kw_only=True)
+class DenoiseAndCompressConfig(DenoiseThenCompressConfig):
+    """A denoiser and compression as one network, trained together for one trade-off of rate and distortion.
+
+    Source: Brummer & De Vleeschouwer, Learning Joint Denoising, Demosaicing, and Compression from the Raw Natural Image Noise Dataset.
+    """
+
+    def build(self) -> DenoiseThenCompress:
+        """Return the network; it learns from the denoiser's random weights, or from those that ``denoiser_from`` names."""
+        return self._network(frozen=False)
