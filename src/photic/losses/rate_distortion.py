@@ -21,7 +21,7 @@ class RateDistortionLoss(PictureLoss):
 
     Networks with several quality levels have a lambda for each, in equal ratios from ``lmbda_lowest`` to ``lmbda``.
 
-    Source: Ballé et al. 2017, End-to-end optimized image compression, equation 1 (there the factor stands before R's counterpart alike).
+    Source: Ballé et al. 2017, End-to-end optimized image compression, the rate-distortion trade-off, lambda at D.
 
     Args:
         distortion: a loss on pictures, D.
@@ -74,24 +74,32 @@ class RateDistortionLoss(PictureLoss):
         """Return the terms ``distortion`` (lambda D) and ``rate``, weighted; means over the batch.
 
         With a level balance p, pictures of a level with lambda count ``(middle / lambda)^p``, both their terms: the trade-off of each level
-        stays what it is, but the costly levels, whose loss is larger by orders, do not drown the others.
+        stays what it is, but the costly levels, whose loss is larger by orders, do not drown the others. A level of whose pictures no
+        pixel counts has a rate alone.
 
         Args:
             compared: pictures, true ones, and a mask, 1 where a pixel counts: only such pixels count in D.
             rate_bpp: bits per pixel ``(B,)``, side information included.
             levels: quality levels ``(B,)``, 0 the lowest and 1 the highest.
+
+        Raises:
+            DataError: of no picture any pixel counts, or shapes differ.
         """
         prediction, target, mask, _ = compared
         assert target is not None
-        distorted, rated = [], []
+        distorted: list[Tensor] = []
+        rated: list[Tensor] = []
         middle = self.trade_off(0.5)
         for level in levels.unique().tolist():  # pictures of one quality share their lambda
             here = levels == level
             seen = None if mask is None else mask.expand(len(prediction), *mask.shape[1:])[here]
             lmbda = self.trade_off(level)
             counts = self.weight * here.float().mean() * (middle / lmbda) ** self.level_balance
-            distorted.append(counts * lmbda * self.distortion(prediction[here], target[here], seen))
             rated.append(counts * rate_bpp[here].mean())
+            if seen is None or bool(seen.any()):
+                distorted.append(counts * lmbda * self.distortion(prediction[here], target[here], seen))
+        if not distorted:
+            self.distortion(prediction, target, mask)  # says in its own words that nothing counts
         return {"distortion": torch.stack(distorted).sum(), "rate": torch.stack(rated).sum()}
 
 

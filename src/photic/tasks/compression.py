@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, cast
@@ -101,7 +102,8 @@ class CompressionTask(Task):
 
         Takes ``measurement`` ``(B, 1 or 3, H, W)``, ``planes``, ``target`` ``(B, 3, H, W)``, ``noise`` ``(B, 2)``, ``balance`` ``(B, 3)``,
         ``xyz_to_camera`` ``(B, 3, 3)``, and perhaps ``mask`` ``(B, 1, H, W)`` (all counts, where it is missing), ``iso`` ``(B,)`` and
-        ``quality`` ``(B,)``. Without the last, training draws levels, and validation goes through them picture by picture.
+        ``quality`` ``(B,)``. Without the last, training draws levels, and validation goes through them picture by picture, so that each
+        ISO value meets each level.
 
         Raises:
             DataError: prediction and target differ in size.
@@ -174,6 +176,9 @@ class CompressionTask(Task):
             return torch.randint(1, count + 1, (number,), device=device).float()
         index = batch.get("index")
         places = torch.arange(number, device=device) if index is None else index.to(device)
+        around = math.lcm(count, max(1, len(self.iso)))
+        if around < count * len(self.iso):  # otherwise an ISO value would always meet the same levels
+            places = places + places // around
         return (1 + places % count).float()
 
     @torch.no_grad()

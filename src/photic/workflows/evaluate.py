@@ -35,8 +35,10 @@ class EvaluateResult:
     """JSON file with the same values; the predictions lie beside it."""
 
     def table(self) -> str:
-        """Return the values per class and on average, as text."""
+        """Return the values per class and on average, or those that the task's report has, as text."""
         lines = [f"{self.run}: {self.split}, {self.num_samples} pictures, loss {self.values['loss']:.4f}"]
+        if "at_0.5" not in self.values:  # no classification: whatever numbers its report has
+            return "\n".join([*lines, "", *_numbers(self.values)])
         names = ("ap", "auc", "precision", "recall", "f1")
         for place in ("at_0.5", "at_tuned"):
             report = self.values[place]
@@ -92,6 +94,17 @@ def evaluate(
     write_json(target, {"split": split, "num_samples": len(samples), "data": str(getattr(config.data, "root", None)), **values})
     write_predictions(target.with_suffix(".csv"), model.task, data.names[split], result.prediction, result.target)
     return EvaluateResult(opened.path, split, len(samples), values, target)
+
+
+def _numbers(values: Mapping[str, Any], place: str = "") -> list[str]:
+    """Return every number of nested values on a line with its place."""
+    lines: list[str] = []
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            lines += _numbers(value, f"{place}{name} ")
+        elif isinstance(value, int | float):
+            lines.append(f"{place + name:<28}{value if isinstance(value, int) else _shown(value):>12}")
+    return lines
 
 
 def _shown(value: float | None) -> str:

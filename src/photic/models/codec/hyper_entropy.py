@@ -117,7 +117,7 @@ class MeanScaleHyperprior(EntropyModel):
     def distribution(self, hyper: Tensor) -> tuple[Tensor, Tensor]:
         """Return means (float32, in steps of 2^-10) and numbers of the scale tables ``(B, M, h, w)`` for integer hyper-latents."""
         means, scales = self.integer_synthesis(hyper).chunk(2, dim=1)
-        return (means * _UNIT).float(), torch.bucketize(scales.long().contiguous(), self.scale_limits)
+        return (means * _UNIT).float(), torch.bucketize(scales.long().contiguous(), self.scale_limits.to(scales.device))
 
     def tabulate(self) -> None:
         """Write integer weights and tables."""
