@@ -13,7 +13,7 @@ from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 
 from photic.apps.rawnind.codec_benchmark.codecs import ANCHOR, CODECS, USUAL, codecs_of
-from photic.apps.rawnind.codec_benchmark.rate_distortion import measure, methods_of, num_codings
+from photic.apps.rawnind.codec_benchmark.rate_distortion import measure, methods_of, num_codings, sources_of
 from photic.apps.rawnind.codec_benchmark.scenes import CLASSICAL, SceneMaker, level_of_iso, level_of_noise
 from photic.apps.rawnind.files.developing import Development, develop
 from photic.apps.rawnind.files.reading import read_raw
@@ -162,7 +162,7 @@ def test_points_are_bytes_and_qualities_of_what_was_coded(folder, tmp_path):
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no picture")
     paths = [folder / "drawn.png", broken]
-    found = measure(paths, maker, [own], codecs, workers=2, keep=kept.append, advance=counted.append)
+    found = measure(sources_of(paths, maker, [own], codecs), [own], codecs, workers=2, keep=kept.append, advance=counted.append)
     assert sum(counted) == 2 * num_codings([own], codecs, maker)
     assert [path.name for path, _ in found.failed] == ["broken.png"] and [seen.name for seen in found.pictures] == ["drawn.png"]
     labels = [method.label for method in methods_of([own], codecs, maker)]
@@ -188,13 +188,13 @@ def test_points_are_bytes_and_qualities_of_what_was_coded(folder, tmp_path):
 
 def test_no_usable_file_is_an_error(tmp_path):
     (tmp_path / "a.png").write_bytes(b"nothing")
-    with pytest.raises(DataError, match=r"(?s)none of the files could be used.*a.png"):
-        measure([tmp_path / "a.png"], SceneMaker(), [], codecs_of(["jpeg"]))
+    with pytest.raises(DataError, match=r"(?s)no picture could be used.*a.png"):
+        measure(sources_of([tmp_path / "a.png"], SceneMaker(), [], codecs_of(["jpeg"])), [], codecs_of(["jpeg"]))
 
 
 def test_pictures_of_one_name_are_told_apart(folder, tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "same.png").write_bytes((folder / "drawn.png").read_bytes())
-    found = measure(sorted(tmp_path.glob("*/same.png")), SceneMaker(), [HalfSize()], [])
+    found = measure(sources_of(sorted(tmp_path.glob("*/same.png")), SceneMaker(), [HalfSize()], []), [HalfSize()], [])
     assert len({seen.name for seen in found.pictures}) == 2

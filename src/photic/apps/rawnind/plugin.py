@@ -44,7 +44,11 @@ plugin = Plugin(
         "raw_denoising": Command(
             summary="PSNR and MS-SSIM by ISO value against classical denoising and other models, sheets of crops",
             target="photic.apps.rawnind.evaluating.evaluate:main",
-        )
+        ),
+        "compression": Command(
+            summary="PSNR and MS-SSIM over bits per pixel, by ISO value, against JPEG XL, JPEG, WebP, AVIF and other models",
+            target="photic.apps.rawnind.codec_benchmark.evaluate_split:main",
+        ),
     },
     data_commands={
         "check": Command(

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from photic.apps.rawnind.codec_benchmark.benchmark_page import verdict, write_page
-from photic.apps.rawnind.codec_benchmark.codecs import CODECS, USUAL, codecs_of
+from photic.apps.rawnind.codec_benchmark.codecs import CODECS, USUAL, Codec, codecs_of
 from photic.apps.rawnind.codec_benchmark.crop_sheets import SheetMaker
 from photic.apps.rawnind.codec_benchmark.figures import write_plot
 from photic.apps.rawnind.codec_benchmark.findings import all_findings, falls
-from photic.apps.rawnind.codec_benchmark.rate_distortion import Compressor, measure, methods_of, num_codings
+from photic.apps.rawnind.codec_benchmark.rate_distortion import Compressor, Source, measure, methods_of, sources_of
 from photic.apps.rawnind.codec_benchmark.results import LABELS, Benchmark, Seen, table, write_results
 from photic.apps.rawnind.codec_benchmark.scenes import AS_THEY_ARE, Level, SceneMaker, level_of_iso, level_of_noise
 from photic.apps.rawnind.denoising import load_denoiser, network_of
@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> int:
     codecs = codecs_of(options.codecs)
     paths = _limited(clean_files(options.inputs), options.limit)
     folder = options.output or _beside(options.inputs)
-    _refuse_occupied(folder, force=options.force)
+    refuse_occupied(folder, force=options.force)
     ours = _ours(options)
     maker = SceneMaker(
         levels=levels,
@@ -60,29 +60,64 @@ def main(arguments: list[str]) -> int:
         classical=not options.no_classical,
         denoisers=_denoisers(options),
     )
+    sources = sources_of(paths, maker, ours, codecs)
+    data = ", ".join(str(place) for place in options.inputs)
+    found, written = benchmark(sources, maker, ours, codecs, folder, data=data, workers=options.workers, quiet=options.quiet)
+    show(found, written)
+    return 1 if found.failed else 0
+
+
+def benchmark(
+    sources: Sequence[Source],
+    maker: SceneMaker,
+    ours: Sequence[Compressor],
+    codecs: Sequence[Codec],
+    folder: Path,
+    *,
+    data: str,
+    workers: int = 1,
+    quiet: bool = False,
+    notes: tuple[str, ...] = (),
+) -> tuple[Benchmark, list[Path]]:
+    """Measure pictures, and write what was found into a folder: results, table of points, plot, crops, page.
+
+    Args:
+        sources: the pictures.
+        maker: made them; its levels are those of the benchmark.
+        ours: compressors of ours.
+        codecs: the others.
+        folder: where everything goes.
+        data: where the pictures come from, for people.
+        workers: how many codecs run at a time.
+        quiet: no progress display.
+        notes: what is to be said besides.
+
+    Returns:
+        What was found, and the files.
+    """
     methods = methods_of(ours, codecs, maker)
     keep_freed_memory()
-    sheets = SheetMaker(folder, methods, list(dict.fromkeys((levels[0].name, levels[-1].name))), options.against)
-    with counting("Coding", num_codings(ours, codecs, maker) * len(paths), "times", quiet=options.quiet) as advance:
-        measured = measure(paths, maker, ours, codecs, workers=options.workers, keep=sheets.take, advance=advance)
+    ends = (maker.levels[0].name, maker.levels[-1].name)
+    sheets = SheetMaker(folder, methods, list(dict.fromkeys(ends)), maker.against)
+    with counting("Coding", sum(source.num_codings for source in sources), "times", quiet=quiet) as advance:
+        measured = measure(sources, ours, codecs, workers=workers, keep=sheets.take, advance=advance)
     found = Benchmark(
-        data=", ".join(str(place) for place in options.inputs),
-        against=options.against,
-        levels=tuple(level.name for level in levels),
+        data=data,
+        against=maker.against,
+        levels=tuple(level.name for level in maker.levels),
         methods=methods,
         pictures=tuple(measured.pictures),
         points=tuple(measured.points),
         anchor=codecs[0].label,
-        notes=_notes(measured.pictures),
+        notes=(*notes, *_notes(measured.pictures)),
         failed=tuple((str(path), why) for path, why in measured.failed),
         sheets=tuple(path.name for path in sheets.write()),
     )
-    written = [*write_results(found, folder), write_plot(found, folder / "plot.png"), write_page(found, folder)]
-    _print(found, written)
-    return 1 if found.failed else 0
+    return found, [*write_results(found, folder), write_plot(found, folder / "plot.png"), write_page(found, folder)]
 
 
-def _print(found: Benchmark, written: Sequence[Path]) -> None:
+def show(found: Benchmark, written: Sequence[Path]) -> None:
+    """Print what was found."""
     print(f"{table(found)}\n")
     for text in falls(found, found.anchor):
         print(text)
@@ -160,7 +195,7 @@ def _beside(inputs: Sequence[Path]) -> Path:
     return place.with_name(f"{place.name}_codecs")
 
 
-def _refuse_occupied(folder: Path, *, force: bool) -> None:
+def refuse_occupied(folder: Path, *, force: bool) -> None:
     """Refuse a folder with anything in it; with force, take away what an earlier benchmark left there.
 
     Raises:

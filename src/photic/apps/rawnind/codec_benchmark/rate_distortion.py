@@ -99,9 +99,30 @@ def num_codings(compressors: Sequence[Compressor], codecs: Sequence[Codec], make
     return sum(own + ladders + (chains if level.noise is not None else 0) for level in maker.levels)
 
 
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A picture to measure, at some levels."""
+
+    path: Path
+    """Where it comes from, for people."""
+    scenes: Callable[[], Iterable[Scene]]
+    """Makes it, at each level; a DataError leaves the picture out."""
+    num_codings: int
+    """How often it is coded, at all levels together."""
+
+
+def sources_of(paths: Sequence[Path], maker: SceneMaker, compressors: Sequence[Compressor], codecs: Sequence[Codec]) -> list[Source]:
+    """Return files' pictures as sources."""
+    each = num_codings(compressors, codecs, maker)
+
+    def made(path: Path, index: int, name: str) -> Source:
+        return Source(path, lambda: maker.scenes(path, index, name), each)
+
+    return [made(path, index, name) for index, (path, name) in enumerate(zip(paths, _names(paths), strict=True))]
+
+
 def measure(
-    paths: Sequence[Path],
-    maker: SceneMaker,
+    sources: Sequence[Source],
     compressors: Sequence[Compressor],
     codecs: Sequence[Codec],
     *,
@@ -109,25 +130,22 @@ def measure(
     keep: Callable[[Crops], None] = lambda crops: None,
     advance: Callable[[int], None] = lambda count: None,
 ) -> Measured:
-    """Measure every file's picture; a file that cannot be used is left out, with its reason.
+    """Measure pictures; one that cannot be used is left out, with its reason.
 
     Args:
-        paths: raw files and photographs.
-        maker: makes scenes of them.
+        sources: the pictures.
         compressors: of ours.
         codecs: the others; denoised versions go through the first of them.
         workers: how many codecs run at a time; compressors run one after the other.
         keep: is given crops of each scene.
-        advance: called with the number of codings done, each time some are; :func:`num_codings` for each file, whatever happens to it.
+        advance: called with the number of codings done, each time some are; as many as the source says, whatever happens to it.
 
     Raises:
-        DataError: no file at all could be used.
+        DataError: no picture at all could be used.
     """
     found = Measured()
-    names = _names(paths)
-    each = num_codings(compressors, codecs, maker)
     with ThreadPoolExecutor(max(1, workers)) as pool:
-        for index, path in enumerate(paths):
+        for source in sources:
             done = 0
 
             def count(number: int) -> None:
@@ -136,19 +154,19 @@ def measure(
                 advance(number)
 
             try:
-                scenes = _measured(maker.scenes(path, index, names[index]), compressors, codecs, pool, count)
+                scenes = _measured(source.scenes(), compressors, codecs, pool, count)
             except StorageError:
                 raise  # a full disk is no property of the file
             except DataError as error:
-                found.failed.append((path, str(error)))
-                advance(each - done)
+                found.failed.append((source.path, str(error)))
+                advance(source.num_codings - done)
                 continue
             for crops in scenes:
                 found.points += crops.points
                 keep(crops)
             found.pictures.append(Seen(scenes[0].scene.name, scenes[0].scene.size))
     if not found.pictures:
-        raise DataError("none of the files could be used:\n" + "\n".join(f"  {path}: {why}" for path, why in found.failed[:10]))
+        raise DataError("no picture could be used:\n" + "\n".join(f"  {path}: {why}" for path, why in found.failed[:10]))
     return found
 
 

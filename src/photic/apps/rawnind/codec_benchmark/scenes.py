@@ -128,7 +128,7 @@ class SceneMaker:
         noises = [(level.iso or _TOLD_ISO, level.noise or _NO_NOISE) for level in made]
         pictures = SyntheticPictures([clean], noises, size_px=self.max_side_px // 2 * 2, measurement="mosaic", seed=index)
         for position, level in enumerate(made):
-            yield self._of_sample(name or path.name, pictures.sample(position), level)
+            yield self.of_sample(name or path.name, pictures.sample(position), level)
 
     def _of_raw(self, path: Path, name: str, level: Level) -> Scene:
         with warnings.catch_warnings():
@@ -149,7 +149,8 @@ class SceneMaker:
         reference = develop(gathered(camera_bands(raw, balance=developer.factors), raw.size))
         return Scene(name, level, raw, raw.noise, reference, {"": _pixels(reference)}, develop)
 
-    def _of_sample(self, name: str, sample: Mapping[str, Any], level: Level) -> Scene:
+    def of_sample(self, name: str, sample: Mapping[str, Any], level: Level) -> Scene:
+        """Return a picture of a data set as a scene; its noise is in it."""
         raw = picture_of(sample)
         batch = {key: sample[key][None] for key in ("xyz_to_camera", "balance")}
 
