@@ -19,7 +19,7 @@ X_LABEL = "bits per sensor pixel"
 _BY_CODEC = {"JPEG XL": BLUE, "JPEG": ORANGE, "WebP": SKY, "AVIF": GREEN}
 _OURS = (VERMILION, PINK)
 _PANEL = (4.6, 3.7)
-_MOST_COLUMNS = 4
+_MOST_COLUMNS = 5
 
 
 def lines_of(found: Benchmark, level: str, value: Value) -> list[Line]:
@@ -62,8 +62,8 @@ def y_label(value: Value) -> str:
 
 def write_plot(found: Benchmark, path: Path) -> Path:
     """Write a PNG file: a panel for each level of noise and value, one legend below."""
-    columns = min(len(found.levels), _MOST_COLUMNS)
-    rows_each = -(-len(found.levels) // columns)
+    rows_each = -(-len(found.levels) // _MOST_COLUMNS)
+    columns = -(-len(found.levels) // rows_each)
     rows = len(VALUES) * rows_each
     figure = Figure(figsize=(_PANEL[0] * columns, _PANEL[1] * rows + 0.5), layout="constrained", dpi=110)
     FigureCanvasAgg(figure)
