@@ -16,7 +16,7 @@ COMMANDS = {
     "evaluate": Command(summary="Measure a run on one of its splits, or on other data", target="photic.cli.commands.evaluate:main"),
     "predict": Command(summary="Apply a bundle or a run to files, folders or globs", target="photic.cli.commands.predict:main"),
     "bundle": Command(summary="Put a finished run into one file that can be used anywhere", target="photic.cli.commands.bundle:main"),
-    "info": Command(summary="Say what a bundle, a checkpoint, a run or a compressed photograph is", target="photic.cli.commands.info:main"),
+    "info": Command(summary="Say what a bundle, a run or a compressed picture is", target="photic.cli.commands.info:main"),
     "compare": Command(summary="Put runs side by side", target="photic.cli.commands.compare:main"),
     "list": Command(summary="Show models, losses, recipes, ... and their options", target="photic.cli.commands.listing:main"),
     "data": Command(summary="Check or generate data of an application", target="photic.cli.commands.data:main"),
