@@ -36,6 +36,7 @@ CLASSES = {
     "mse": "MSELoss",
     "perceptual": "PerceptualLoss",
     "poisson_nll": "PoissonNLLLoss",
+    "rate_distortion": "RateDistortionLoss",
     "sobel_edge": "SobelEdgeLoss",
     "spatial_consistency": "SpatialConsistencyLoss",
     "ssim_loss": "SSIMLoss",
@@ -44,6 +45,7 @@ CLASSES = {
 }
 REQUIRED = {
     "sum": {"terms": {"main": {"name": "focal", "alpha": "dynamic"}, "side": {"name": "bce_with_logits", "weight": 0.5}}},
+    "rate_distortion": {"distortion": {"name": "mse"}},  # its default needs large pictures
     "perceptual": {"backbone": "test_resnet", "pretrained": False, "layers": (0, 1)},  # no hub, no half gigabyte
 }
 FITTED = {"focal": {"alpha": "dynamic"}, "bce_with_logits": {"pos_weight": "dynamic"}}
@@ -62,7 +64,7 @@ TO_A_TARGET = [name for name in ON if configured(name).build().needs_target]
 SIDES_PX = {"ms_ssim_loss": 161}
 # Losses of pictures that judge single pixels (or their neighbourhoods) take a mask; those that judge regions or the whole refuse one.
 OF_PICTURES = ("picture", "brightening", "mask", "curves")
-MASKED = ("l1", "mse", "charbonnier", "log_mse", "sobel_edge", "colour_consistency", "ssim_loss", "ms_ssim_loss")
+MASKED = ("l1", "mse", "charbonnier", "log_mse", "sobel_edge", "colour_consistency", "ssim_loss", "ms_ssim_loss", "rate_distortion")
 CHANNELS = {"picture": 3, "brightening": 3, "mask": 1, "curves": 24}
 
 

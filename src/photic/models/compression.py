@@ -291,13 +291,14 @@ class TransformCompressor(Compressor):
         return Decoding({**settings, "decoder": str(kind), "companding": self.companding}, tensors)
 
     def parameter_parts(self) -> dict[str, list[nn.Parameter]]:
-        """Return trainable parameters by part; gains of quality levels go with the transform they belong to."""
+        """Return trainable parameters by part; with several quality levels there are ``gains``, too."""
         auxiliary, hyper = self.bit_estimator.auxiliary_parameters(), self.bit_estimator.transform_parameters()
         apart = {id(parameter) for parameter in (*auxiliary, *hyper)}
-        gains = [[] if gain is None else [gain] for gain in (self.log_gain, self.log_inverse_gain)]
+        gains = [gain for gain in (self.log_gain, self.log_inverse_gain) if gain is not None]
         parts: dict[str, Sequence[nn.Parameter]] = {
-            "encoder": [*self.encoder.parameters(), *gains[0]],
-            "decoder": [*self.decoder.parameters(), *gains[1]],
+            "encoder": [*self.encoder.parameters()],
+            "decoder": [*self.decoder.parameters()],
+            **({"gains": gains} if gains else {}),
             "hyper": hyper,
             "entropy": [p for p in self.bit_estimator.parameters() if id(p) not in apart],
             "auxiliary": auxiliary,

@@ -212,7 +212,9 @@ class CompressionTask(Task):
 
         Only weights of convolutions decay.
         """
-        fast = dict.fromkeys(("entropy", "auxiliary"), self.config.entropy_lr_multiplier) | {"hyper": self.config.hyper_lr_multiplier}
+        fast = dict.fromkeys(("entropy", "auxiliary"), self.config.entropy_lr_multiplier) | dict.fromkeys(
+            ("hyper", "gains"), self.config.hyper_lr_multiplier
+        )
         groups = []
         for name, parameters in self.network.parameter_parts().items():
             rate = lr * fast.get(name, 1.0)
@@ -296,8 +298,8 @@ class CompressionConfig(TaskConfig):
     transfer: Literal["none", "gamma22", "pq"] = "gamma22"
     """Transfer function before the distortion; never on the network's input."""
     hyper_lr_multiplier: Annotated[float, Range(gt=0)] = 1.0
-    """How much faster the transforms of hyper-latents learn than those of pictures. Where the latter start as wavelets they have little to
-    learn, and high rates would unlearn it: then 10."""
+    """How much faster the transforms of hyper-latents, and the gains of quality levels, learn than the transforms of pictures. Where the
+    latter start as wavelets they have little to learn, and high rates would unlearn it: then 10."""
     entropy_lr_multiplier: Annotated[float, Range(gt=0)] = 10.0
     """How much faster densities and their quantiles learn than the transforms."""
 

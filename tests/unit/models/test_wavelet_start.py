@@ -98,7 +98,7 @@ def test_before_training_a_network_already_shows_the_picture(measurement: str, f
             made = network(seen, planes, torch.zeros(1, 2), torch.ones(1, 3), torch.tensor([quality])).picture
         inner = (made - picture)[..., 24:-24, 24:-24]
         found.append(float(-10 * torch.log10(inner.square().mean())))
-    assert found[0] > 24
+    assert found[0] > 20
     assert found[1] > found[0] + 6
 
 

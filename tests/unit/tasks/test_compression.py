@@ -21,7 +21,7 @@ from photic.tasks.raw_denoising import developed, in_space
 
 SMALL = {"num_samples": 6, "size_px": 64, "crop_px": 64, "eval_crop_px": 64}
 NETWORK = {"width": 6, "num_latents": 8, "num_strides": 2, "hyper_widths": (6, 6), "companding": "root"}
-RATES = {"encoder": 1.0, "decoder": 1.0, "hyper": 1.0, "entropy": 10.0, "auxiliary": 10.0}
+RATES = {"gains": 1.0, "encoder": 1.0, "decoder": 1.0, "hyper": 1.0, "entropy": 10.0, "auxiliary": 10.0}
 
 
 @pytest.fixture(scope="module")

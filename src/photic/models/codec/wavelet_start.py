@@ -15,16 +15,17 @@ from photic.functional.cfa import RGGB, cfa_planes
 from photic.models.codec.gdn import GDN
 from photic.models.codec.transforms import Analysis, Synthesis
 
-LATENTS_PER_UNIT = 450.0
-"""Factor of latents at the highest quality: quantisation steps of about 9 / 255 in orthonormal coefficients of 256 samples."""
+LATENTS_PER_UNIT = 120.0
+"""Factor of latents at the highest quality: quantisation steps of about 17 / 255 in orthonormal coefficients, after three stages, which is
+about what ``loss.lmbda=128`` asks for."""
 _GAMMA = 0.01
 """Of the normalisations at first; nearly linear for values up to one."""
 _SHRINKAGE = (14.0, 0.4)
 """How the noise's level weakens details of the first stages at first: a detail d becomes about d / sqrt(1 + s n^2) where the noise map says
 n. From that of differences of natural pictures against noise of their size (Wiener), one number per stage."""
-_DETAIL_SCALE = 10.0
+_DETAIL_SCALE = 3.0
 """Spread of latents of the lowest frequencies at first; it falls with frequency."""
-_DC_SCALE = 40.0
+_DC_SCALE = 10.0
 _LEAST_SCALE = 0.15
 _COLOUR_PENALTY = 4
 """Frequencies that a difference of colours counts for when the most important coefficients are chosen."""
