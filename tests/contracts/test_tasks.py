@@ -63,7 +63,7 @@ def task(config: TrainConfig, data: PreparedData) -> Task:
     if isinstance(made, CompressionTask):  # a fresh network rounds all it has to say to 0, behind which nothing has a gradient
         with torch.no_grad():
             for layers in (made.network.encoder, made.network.bit_estimator.analysis):
-                layers[-1].weight.mul_(30)  # type: ignore[operator, index]
+                layers[-1].weight.mul_(30)  # type: ignore[union-attr, index]
     return made
 
 
