@@ -19,7 +19,7 @@ from photic.functional.companding import OFFSET, companded, expanded
 from photic.functional.demosaic import MALVAR_REACH_PX, malvar
 from photic.models.base import ModelConfig
 from photic.models.codec.entropy import EntropyModel
-from photic.models.codec.transforms import SYNTHESIS_HALO, Analysis, Decoder, Synthesis
+from photic.models.codec.transforms import SYNTHESIS_HALO, Analysis, Decoder, Synthesis, Width
 from photic.models.raw_denoising import Measurement
 
 _NOISE_WINDOW_PX = 5
@@ -230,7 +230,7 @@ class TransformCompressor(Compressor):
         num_strides: how often the transforms halve the sides; of a mosaic, those of its packed planes.
     """
 
-    def __init__(self, config: TransformConfig, bit_estimator: EntropyModel, width: int, num_strides: int) -> None:
+    def __init__(self, config: TransformConfig, bit_estimator: EntropyModel, width: Width, num_strides: int) -> None:
         super().__init__()
         mosaic = config.measurement == "mosaic"
         self.measurement = config.measurement

@@ -26,13 +26,13 @@ class Hyperprior(TransformCompressor):
 
     def __init__(self, config: HyperpriorConfig) -> None:
         entropy = MeanScaleHyperprior(config.num_latents, config.width, config.hyper_widths)
-        super().__init__(config, entropy, config.width, config.num_strides)
+        super().__init__(config, entropy, config.widths or config.width, config.num_strides)
         if config.start == "wavelet":
             assert isinstance(self.encoder, Analysis)
             assert isinstance(self.decoder, Synthesis)
             assert self.log_gain is not None
             assert self.log_inverse_gain is not None
-            entropy.spread.copy_(start_as_wavelets(self.encoder, self.decoder))
+            entropy.start(start_as_wavelets(self.encoder, self.decoder))
             with torch.no_grad():
                 self.log_gain.add_(math.log(LATENTS_PER_UNIT))
                 self.log_inverse_gain.sub_(math.log(LATENTS_PER_UNIT))
@@ -49,6 +49,9 @@ class HyperpriorConfig(TransformConfig):
 
     width: Annotated[int, Range(ge=1, le=1024)] = 128
     """Channels between the convolutions, and of the hyper-latents."""
+    widths: tuple[int, ...] | None = None
+    """Channels of the encoder after each stride but the last, for example [24, 48, 96] with four strides; the decoder mirrors them. null is
+    width everywhere."""
     num_latents: Annotated[int, Range(ge=1, le=2048)] = 192
     """Channels of the latents."""
     num_strides: Annotated[int, Range(ge=1, le=5)] = 4
@@ -62,11 +65,18 @@ class HyperpriorConfig(TransformConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.widths is not None and (len(self.widths) != self.num_strides - 1 or min(self.widths, default=1) < 1):
+            raise ConfigError(
+                f"{self.registry_name}.widths: expected {self.num_strides - 1} numbers of channels, one after each of {self.num_strides} "
+                f"strides but the last, got {list(self.widths)}"
+            )
         if self.start == "wavelet" and self.num_qualities < 2:
             raise ConfigError(
                 f"{self.registry_name}.start: wavelet sets the gains of quality levels, of which there are none with num_qualities=1; use "
                 "several, or start=random"
             )
+        if self.start == "wavelet" and self.width < 4:
+            raise ConfigError(f"{self.registry_name}.width: start=wavelet needs 4 channels or more, got {self.width}")
         if self.start == "wavelet" and self.decoder == "bayer_tc":
             raise ConfigError(f"{self.registry_name}.start: wavelet needs decoder=bayer_ps or balle; use start=random with bayer_tc")
 

@@ -157,6 +157,20 @@ def test_a_classical_demosaicer_needs_no_weights():
     made.train()(*given())
 
 
+def test_trained_as_one_the_denoiser_learns_with_the_encoder_from_random_weights_or_given_ones():
+    fields = {"denoiser": CONFIG.denoiser, "compressor": INNER}
+    made = models.configure("denoise_and_compress", **fields).build()
+    made.check_trainable()
+    assert {id(p) for p in made.denoiser.parameters()} < {id(p) for p in made.parameter_parts()["encoder"]}
+    made = models.configure("denoise_and_compress", **fields, denoiser_from="somewhere").build()
+    made.start(lambda source: weights_of(DENOISER))
+    assert all(torch.equal(value, made.denoiser.state_dict()[name]) for name, value in DENOISER.state_dict().items())
+    assert all(module.training for module in made.train().denoiser.modules())
+    coded = made(*given())
+    (coded.picture.square().mean() + sum(bits.mean() for bits in coded.bits.values())).backward()
+    assert all(parameter.grad is not None for parameter in made.denoiser.parameters())
+
+
 def test_settings_that_contradict_each_other_are_refused():
     with pytest.raises(ConfigError, match=r"denoiser\.measurement: the network takes rgb, its denoiser mosaic"):
         CONFIG.replace(measurement="rgb")

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from photic.core.errors import BitstreamError
 from photic.functional.entropy_coding import decode_channels, decode_symbols, encode_channels, encode_symbols
 from photic.models.codec import gaussian
+from photic.models.codec.activity_start import DENSITY_SCALES, start_as_activity
 from photic.models.codec.density import Density
 from photic.models.codec.entropy import (
     Encoded,
@@ -76,6 +77,17 @@ class MeanScaleHyperprior(EntropyModel):
         self.scale_tables = FrequencyTables(gaussian.NUM_SCALES, gaussian.NUM_SYMBOLS)
         self.register_buffer("scale_limits", gaussian.scale_limits(_UNIT))
         self.register_buffer("spread", torch.ones(num_latents))
+
+    def start(self, spread: Tensor) -> None:
+        """Begin as an adaptive coder, for latents that mean something before training.
+
+        Args:
+            spread: ``(M,)`` about how large latents are.
+        """
+        self.spread.copy_(spread)
+        start_as_activity(self.analysis, self.synthesis)
+        first, second, others = DENSITY_SCALES
+        self.density = Density(self.width, torch.tensor([first, second, *[others] * (self.width - 2)]))
 
     scale_limits: Tensor
     spread: Tensor

@@ -25,6 +25,10 @@ _REACH = 2 * (LATENT_STRIDE - 1)
 """How far 5 x 5 kernels at four strides of two reach: 2 + 4 + 8 + 16 pixels."""
 
 
+Width = int | tuple[int, ...]
+"""Channels between the convolutions: the same everywhere, or one number after each of the analysis but the last."""
+
+
 class Analysis(nn.Sequential):
     """Pictures ``(B, C, H, W)`` to latents ``(B, num_latents, H/16, W/16)``: four 5 x 5 convolutions of stride 2, GDN between them.
 
@@ -35,13 +39,13 @@ class Analysis(nn.Sequential):
 
     Args:
         num_inputs: C: 3 for RGB, 4 for packed Bayer planes.
-        width: channels between the convolutions.
+        width: channels between the convolutions; or those after each but the last of the analysis.
         num_latents: channels of the latents.
         num_strides: convolutions, each of which halves the sides.
     """
 
-    def __init__(self, num_inputs: int, width: int = 192, num_latents: int = 320, num_strides: int = NUM_STRIDES) -> None:
-        channels = [num_inputs, *[width] * (num_strides - 1), num_latents]
+    def __init__(self, num_inputs: int, width: Width = 192, num_latents: int = 320, num_strides: int = NUM_STRIDES) -> None:
+        channels = [num_inputs, *_between(width, num_strides), num_latents]
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise(channels):
             layers.append(_initialised(nn.Conv2d(inputs, outputs, _KERNEL, stride=2, padding=_KERNEL // 2)))
@@ -61,7 +65,7 @@ class Synthesis(nn.Sequential):
 
     Args:
         decoder: see :data:`Decoder`.
-        width: channels between the convolutions.
+        width: channels between the convolutions; or those after each but the last of the analysis.
         num_latents: channels of the latents.
         num_strides: how often the analysis halved the sides.
 
@@ -69,12 +73,12 @@ class Synthesis(nn.Sequential):
         ConfigError: no such decoder.
     """
 
-    def __init__(self, decoder: Decoder = "balle", width: int = 192, num_latents: int = 320, num_strides: int = NUM_STRIDES) -> None:
-        between = [width] * (num_strides - 1)
+    def __init__(self, decoder: Decoder = "balle", width: Width = 192, num_latents: int = 320, num_strides: int = NUM_STRIDES) -> None:
+        between = _between(width, num_strides)[::-1]
         channels = {
             "balle": [num_latents, *between, 3],
             "bayer_ps": [num_latents, *between, 12],
-            "bayer_tc": [num_latents, *between, width, 3],
+            "bayer_tc": [num_latents, *between, between[-1] if between else num_latents, 3],
         }.get(decoder)
         if channels is None:
             raise ConfigError(f"decoder: expected one of 'balle', 'bayer_ps', 'bayer_tc', got '{decoder}'")
@@ -88,6 +92,18 @@ class Synthesis(nn.Sequential):
         super().__init__(*layers, *([nn.PixelShuffle(2)] if decoder == "bayer_ps" else []))
         self.decoder = decoder
         self.scale = 1 if decoder == "balle" else 2
+
+
+def _between(width: Width, num_strides: int) -> tuple[int, ...]:
+    """Return the channels after each convolution of an analysis but the last.
+
+    Raises:
+        ConfigError: another number of widths than there are such convolutions.
+    """
+    widths = (width,) * (num_strides - 1) if isinstance(width, int) else tuple(width)
+    if len(widths) != num_strides - 1:
+        raise ConfigError(f"widths: {num_strides} strides have {num_strides - 1} widths between them, got {list(widths)}")
+    return widths
 
 
 def reach_px(decoder: Decoder) -> int:
