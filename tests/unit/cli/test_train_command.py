@@ -90,6 +90,57 @@ def test_ctrl_c_ends_the_whole_sweep(training: FakeTraining, capsys: pytest.Capt
     assert [line.split()[2] for line in capsys.readouterr().out.splitlines()[-3:]] == ["completed", "interrupted", "not"]
 
 
+SWEEP = ("loss.weight=4.0,2.0,1.0", "training.start_from=previous")
+
+
+def test_each_job_of_a_sweep_may_start_from_the_one_before_it(training: FakeTraining, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "-m", *BASE, *SWEEP]) == 0
+    assert [config.training.start_from for config in training.configs] == [None, "runs/1", "runs/2"]
+    out = capsys.readouterr().out
+    assert "[1/3] loss.weight=4.0\nstarts from random weights\n" in out
+    assert "[3/3] loss.weight=1.0\nstarts from runs/2\n" in out
+
+
+def test_where_an_earlier_sweep_goes_on_the_last_one_begins_anew(training: FakeTraining) -> None:
+    assert main(["train", "-m", *BASE, "seed=0,1", *SWEEP]) == 0
+    assert [config.training.start_from for config in training.configs] == [None, "runs/1", "runs/2", None, "runs/4", "runs/5"]
+
+
+def test_a_job_starts_from_the_last_one_that_completed(training: FakeTraining, capsys: pytest.CaptureFixture[str]) -> None:
+    training.failures[2] = DataError("strip 7 is unreadable")
+    assert main(["train", "-m", *BASE, *SWEEP]) == 1
+    assert [config.training.start_from for config in training.configs] == [None, "runs/1", "runs/1"]
+
+
+def test_where_none_completed_a_job_does_not_start_from_random_weights(training: FakeTraining, capsys: pytest.CaptureFixture[str]) -> None:
+    training.failures[1] = DataError("strip 7 is unreadable")
+    assert main(["train", "-m", *BASE, "seed=0,1", *SWEEP]) == 1
+    assert [(config.seed, config.training.start_from) for config in training.configs] == [
+        (0, None),
+        (1, None),
+        (1, "runs/2"),
+        (1, "runs/3"),
+    ]
+    captured = capsys.readouterr()
+    assert captured.err.count("none of the jobs before it along this sweep has completed") == 2
+    assert "3 of 6 jobs failed" in captured.err
+
+
+@pytest.mark.parametrize("sweep", [(), ("seed=3",)], ids=["nothing", "one value"])
+def test_without_a_sweep_there_is_no_job_before(training: FakeTraining, capsys: pytest.CaptureFixture[str], sweep: tuple[str, ...]) -> None:
+    assert main(["train", "-m", *BASE, *sweep, "training.start_from=previous"]) == 2
+    assert "config.training.start_from: 'previous' is the job before it in a sweep, so it needs one" in capsys.readouterr().err
+    assert training.configs == []
+
+
+def test_weights_that_are_not_there_are_found_before_any_job_runs(training: FakeTraining, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "-m", *BASE, "training.start_from=null,rawdenois"]) == 2
+    assert "job 'training.start_from=rawdenois': rawdenois: no such bundle, run or checkpoint; did you mean 'rawdenoise'?" in (
+        capsys.readouterr().err
+    )
+    assert training.configs == []
+
+
 def test_a_typo_in_one_job_is_found_before_any_job_runs(training: FakeTraining, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "-m", *BASE, "loss.name=focal,bce_with_logits", "loss.gamma=1.0"]) == 2
     assert training.configs == []
