@@ -6,7 +6,7 @@ import ast
 import re
 from typing import Any
 
-from photic.core.index import FieldInfo
+from photic.core.index import FieldInfo, entries
 
 _SCALARS: dict[str, dict[str, Any]] = {
     "int": {"type": "integer"},
@@ -40,10 +40,27 @@ def _field(field: FieldInfo) -> dict[str, Any]:
         schema = {"type": "object", "x-registry": field.range.removeprefix("one of "), "x-type": field.type}
     else:
         _limit(schema, {_BOUNDS[sign]: float(bound) for sign, bound in re.findall(r"([<>]=?) (\S+)", field.range)})
-    if not field.required:
+    if not field.required and isinstance(field.default, str) and "x-registry" in schema:
+        component = _component(field.default, schema["x-registry"])
+        if component is not None:
+            schema["default"] = component
+    elif not field.required:
         schema["default"] = list(field.default) if isinstance(field.default, tuple) else field.default
     schema["description"] = field.doc
     return schema
+
+
+def _component(text: str, kind: str) -> dict[str, Any] | None:
+    """Return a default such as ``HyperpriorConfig(measurement='rgb')`` as its values by field, the name first; None if it is no component.
+
+    >>> _component("StandardConfig", "models")
+    {'name': 'standard'}
+    """
+    node = ast.parse(text, mode="eval").body
+    call = node if isinstance(node, ast.Call) else ast.Call(func=node, args=[], keywords=[])
+    made = ast.unparse(call.func)
+    entry = next((entry for entry in entries(kind).values() if entry.qualname == made), None)
+    return None if entry is None else {"name": entry.name, **{str(k.arg): ast.literal_eval(k.value) for k in call.keywords}}
 
 
 def _type(node: ast.expr) -> dict[str, Any]:

@@ -130,10 +130,6 @@ class DenoiseThenCompress(Compressor):
         self._has_trained_denoiser = True  # it comes with the weights
 
 
-def _rgb_hyperprior() -> HyperpriorConfig:
-    return HyperpriorConfig(measurement="rgb")
-
-
 @models.register("denoise_then_compress")
 @dataclass(frozen=True, kw_only=True)
 class DenoiseThenCompressConfig(CompressorConfig):
@@ -144,7 +140,7 @@ class DenoiseThenCompressConfig(CompressorConfig):
 
     denoiser: Annotated[RawDenoiserConfig, Registered("models")] = field(default_factory=StandardConfig)
     """The denoiser, with the settings it was trained with; it takes the same measurement."""
-    compressor: Annotated[TransformConfig, Registered("models")] = field(default_factory=_rgb_hyperprior)
+    compressor: Annotated[TransformConfig, Registered("models")] = field(default_factory=lambda: HyperpriorConfig(measurement="rgb"))
     """What compresses the denoiser's picture; it takes rgb."""
     denoiser_from: str | None = None
     """Where the denoiser's weights come from when training starts: the name of a model that comes with Photic (rawdenoise), a bundle, a run

@@ -13,6 +13,7 @@ from photic.core import index
 from photic.core.index import FieldInfo
 from photic.core.plugins import installed_plugins
 from photic.core.registry import kinds, registry_of
+from photic.core.schema import Config
 from photic.workflows.recipes import recipe_entries
 
 
@@ -181,4 +182,15 @@ def test_listed_defaults_are_the_real_ones(kind: str) -> None:
             assert field.required == (made.default is dataclasses.MISSING and made.default_factory is dataclasses.MISSING), field
             if not field.required:
                 value = made.default if made.default is not dataclasses.MISSING else made.default_factory()  # type: ignore[misc]
+                if isinstance(value, Config):  # a component, as the source writes it
+                    assert str(field.default).partition("(")[0] == type(value).__name__
+                    continue
                 assert field.default == (str(value) if isinstance(value, Path) else value), f"{entry.name}.{field.name}"
+
+
+def test_defaults_that_are_components_are_told_by_name() -> None:
+    fields = json_schema(index.entries("models")["denoise_then_compress"].fields())["properties"]
+    assert fields["denoiser"]["default"] == {"name": "standard"}
+    assert fields["compressor"]["default"] == {"name": "hyperprior", "measurement": "rgb"}
+    distortion = json_schema(index.entries("losses")["rate_distortion"].fields())["properties"]["distortion"]
+    assert distortion["default"] == {"name": "ms_ssim_loss"}
