@@ -161,5 +161,6 @@ def _commands(run_folder: Path, raws: Path) -> list[tuple[str, str]]:
     return [
         ("Denoise the made raw files", f"{photic} predict {folder} {runs.shown(raws)} -o clean --format png --compare"),
         ("Denoise a raw file of yours, leaving a fifth of its noise", f"{photic} predict rawdenoise photo.CR2 -o photo.dng --strength 0.8"),
+        ("Compress the made raw files, denoised on the way", f"{photic} compress {runs.shown(raws)} -o small --quality 3"),
         ("Train on your own clean raw files and photographs", f"{photic} train recipe=raw_denoise_synthetic data.root=PHOTOS"),
     ]
