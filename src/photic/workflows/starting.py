@@ -15,6 +15,7 @@ from photic.core.errors import ConfigError, DataError
 from photic.core.files import sha256_of
 from photic.core.plugins import model_source
 from photic.engine.config import PREVIOUS, TrainingConfig
+from photic.inference.description import SUFFIXES
 from photic.inference.predictor import model_file
 from photic.models.base import ModelConfig
 from photic.tasks.base import Task
@@ -101,7 +102,7 @@ def check_same_start(before: Mapping[str, Any] | None, now: Mapping[str, Any] | 
 
 def _warn_of_differences(file: Path, model: ModelConfig) -> None:
     """Say which settings of the network differ from those its weights were trained with, although the shapes fit."""
-    description = read_header(file).description if is_photic(file) else {}
+    description = read_header(file).description if file.suffix in SUFFIXES and is_photic(file) else {}
     trained = description.get("config", {}).get("model")
     if not isinstance(trained, Mapping):
         return
