@@ -92,6 +92,9 @@ def test_every_field_has_the_type_range_default_and_text_that_the_catalogue_show
             assert (info.default, type(info.default)) == (expected, type(expected)), info.name
         elif not is_required(field):
             made = field.default_factory()  # type: ignore[misc]
+            if isinstance(made, Config):  # a component, shown as the source writes it
+                assert str(info.default).partition("(")[0] == type(made).__name__, info.name
+                continue
             assert info.default == made, f"{info.name}: the catalogue shows {info.default!r} for {made!r}"
 
 
