@@ -17,7 +17,8 @@ def companded(linear: Tensor) -> Tensor:
     >>> round(float(companded(torch.tensor(1.0))), 4)
     0.9689
     """
-    return linear.sign() * ((linear.abs() + OFFSET).sqrt() - OFFSET**0.5)
+    made: Tensor = linear.sign() * ((linear.abs() + OFFSET).sqrt() - OFFSET**0.5)
+    return made
 
 
 def expanded(curved: Tensor) -> Tensor:
@@ -27,4 +28,5 @@ def expanded(curved: Tensor) -> Tensor:
     >>> round(float(expanded(companded(torch.tensor(-0.25)))), 6)
     -0.25
     """
-    return curved.sign() * curved.abs() * (curved.abs() + 2 * OFFSET**0.5)  # the square multiplied out: exact at 0
+    made: Tensor = curved.sign() * curved.abs() * (curved.abs() + 2 * OFFSET**0.5)  # the square multiplied out: exact at 0
+    return made

@@ -1,2 +1,0 @@
-"""Shim while a training of an older state ends."""
-from photic.apps.rawnind.evaluating.run_page import write_report as write_report
