@@ -13,7 +13,7 @@ from photic.core.registry import models
 from photic.core.schema import Range
 from photic.models.codec.hyper_entropy import MeanScaleHyperprior
 from photic.models.codec.transforms import Analysis, Synthesis
-from photic.models.codec.wavelet_start import LATENTS_PER_UNIT, start_as_wavelets
+from photic.models.codec.wavelet_start import LATENTS_PER_UNIT, MEANS_STEP, start_as_wavelets
 from photic.models.compression import TransformCompressor, TransformConfig
 
 
@@ -32,8 +32,11 @@ class Hyperprior(TransformCompressor):
             assert isinstance(self.decoder, Synthesis)
             assert self.log_gain is not None
             assert self.log_inverse_gain is not None
-            entropy.start(start_as_wavelets(self.encoder, self.decoder))
+            spread, means = start_as_wavelets(self.encoder, self.decoder)
+            entropy.start(spread)
             with torch.no_grad():
+                self.log_gain[:, means] *= MEANS_STEP
+                self.log_inverse_gain[:, means] *= MEANS_STEP
                 self.log_gain.add_(math.log(LATENTS_PER_UNIT))
                 self.log_inverse_gain.sub_(math.log(LATENTS_PER_UNIT))
 

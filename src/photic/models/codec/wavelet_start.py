@@ -18,6 +18,8 @@ from photic.models.codec.transforms import Analysis, Synthesis
 LATENTS_PER_UNIT = 120.0
 """Factor of latents at the highest quality: quantisation steps of about 17 / 255 in orthonormal coefficients, after three stages, which is
 about what ``loss.lmbda=128`` asks for."""
+MEANS_STEP = 0.3
+"""How much less the gains of mean colours fall from level to level than others: few latents, and whole areas change colour with them."""
 _GAMMA = 0.01
 """Of the normalisations at first; nearly linear for values up to one."""
 _SHRINKAGE = (14.0, 0.4)
@@ -100,7 +102,7 @@ def _sequency(bits: tuple[int, ...]) -> int:
 
 
 @torch.no_grad()
-def start_as_wavelets(analysis: Analysis, synthesis: Synthesis) -> Tensor:
+def start_as_wavelets(analysis: Analysis, synthesis: Synthesis) -> tuple[Tensor, Tensor]:
     """Set the weights of transforms to Haar wavelet packets of decorrelated colours, and back; only as many channels as there are.
 
     Where all coefficients are kept, the synthesis inverts the analysis (Bayer planes: up to bilinear demosaicing) as far
@@ -114,7 +116,7 @@ def start_as_wavelets(analysis: Analysis, synthesis: Synthesis) -> Tensor:
         synthesis: with a decoder ``balle`` or ``bayer_ps``.
 
     Returns:
-        Spread ``(num_latents,)`` that latents have about, for latents scaled by LATENTS_PER_UNIT.
+        Spread ``(num_latents,)`` that latents have about, for latents scaled by LATENTS_PER_UNIT; and which latents are mean colours.
 
     Raises:
         ConfigError: the decoder is ``bayer_tc``, whose last convolution has another shape.
@@ -161,10 +163,12 @@ def start_as_wavelets(analysis: Analysis, synthesis: Synthesis) -> Tensor:
             )
         bands = kept
     scales = torch.full((down[-1].out_channels,), _LEAST_SCALE)
+    means = torch.zeros(len(scales), dtype=torch.bool)
     for place, band in enumerate(bands):
+        means[place] = band.frequency == 0
         colour = 0.25 if start.penalties[band.colour] else 1.0
         scales[place] = colour * (_DC_SCALE if band.frequency == 0 else _DETAIL_SCALE / (1 + band.frequency) ** 1.2)
-    return scales.clamp_min(_LEAST_SCALE)
+    return scales.clamp_min(_LEAST_SCALE), means
 
 
 def _shrink_noise(layer: nn.Conv2d, normalisation: GDN, kept: list[_Band], *, source: int, strength: float) -> None:
