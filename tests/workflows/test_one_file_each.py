@@ -151,6 +151,7 @@ def test_every_row_of_the_table_was_tried() -> None:
     rows = re.findall(r"^\| (an? [^|]+?|what [^|]+?|any of [^|]+?) \|", table, re.MULTILINE)
     assert rows == [
         "a network",
+        "a network that compresses",  # tests/contracts/test_compressors.py: each of them through everything that is asked of one
         "a loss",
         "a metric",
         "an augmentation",
@@ -160,6 +161,7 @@ def test_every_row_of_the_table_was_tried() -> None:
         "an output format of `photic predict`",
         "a reader of scans",
         "what `photic predict` and `photic evaluate` do with a task's models",
+        "what `photic info` says of files of its own",  # tests/unit/rawnind/test_compress_command_info.py
         "a forward operator",
         "a task",
         "an application",

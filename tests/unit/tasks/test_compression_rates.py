@@ -20,7 +20,7 @@ NETWORK = {
     "start": "wavelet",
     "companding": "root",
 }
-STEPS = 40
+STEPS = 70
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,9 @@ def trained(data, lmbda, start=None):
     """Return a task after some steps with one lambda at all levels."""
     torch.manual_seed(0)
     loss = losses.configure("rate_distortion", lmbda=lmbda, distortion={"name": "mse"})
-    task = tasks.configure("compression", metrics=("psnr",)).build(models.configure("hyperprior", **NETWORK), loss, data)
+    task = tasks.configure("compression", metrics=("psnr",), hyper_lr_multiplier=5.0).build(
+        models.configure("hyperprior", **NETWORK), loss, data
+    )
     if start is not None:
         task.network.load_state_dict(start.network.state_dict())
     optimizer = build_optimizer(task.train(), AdamWConfig(lr=4e-3, weight_decay=0.0))
