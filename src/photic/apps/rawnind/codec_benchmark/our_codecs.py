@@ -78,11 +78,11 @@ def shipped_compressors() -> list[str]:
 
 
 def _label(name: str, model: LoadedModel) -> str:
-    """Return what a model is called: by its name where it comes along, by its run, or by its file."""
+    """Return what a model is called: by its name where it comes along, by its run's experiment (ids are long), or by its file."""
     if not Path(name).exists():
         return name
     source = model.source
-    return source.parent.parent.name if source.parent.name == "checkpoints" else source.stem
+    return source.parent.parent.parent.name if source.parent.name == "checkpoints" else source.stem
 
 
 def _network(model: LoadedModel) -> str:
