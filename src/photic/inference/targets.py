@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import glob
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from photic.core.arguments import whole_number
 from photic.core.errors import ConfigError, DataError
 
 _SHOWN = 3
@@ -36,6 +38,24 @@ class Kinds:
     """What is missing where nothing is found."""
     called: Callable[[Path], str] = lambda source: "pictures"
     """What results of a file are, in the plural."""
+
+
+def add_file_options(parser: argparse.ArgumentParser, max_pixels: int, what: str = "pictures") -> None:
+    """Add the options of commands that make files of files: a limit of size, the device, what becomes of results that are there.
+
+    Args:
+        parser: of the command.
+        max_pixels: largest picture where nothing else is said.
+        what: what is refused above that.
+    """
+    largest = max_pixels // 1_000_000
+    parser.add_argument(
+        "--max-megapixels", type=whole_number(1), default=largest, metavar="N", help=f"larger {what} are refused (default: {largest})"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
+    parser.add_argument("--skip-existing", action="store_true", help="leave results that are there, make the others")
+    parser.add_argument("--force", action="store_true", help="replace results that are there")
+    parser.add_argument("--quiet", action="store_true", help="no progress display")
 
 
 def plan(inputs: Sequence[str], output: Path | None, kinds: Kinds) -> list[Target]:

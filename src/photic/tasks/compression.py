@@ -25,7 +25,7 @@ from photic.metrics.comparison import ComparisonSpec
 from photic.models.base import ModelConfig
 from photic.models.compression import Coded, Compressor, CompressorConfig
 from photic.tasks.base import Batch, Phase, StepResult, Task, TaskConfig
-from photic.tasks.pictures import picture_metric, side_by_side
+from photic.tasks.pictures import column_values, means, means_by, named_rows, picture_metric, side_by_side
 from photic.tasks.raw_denoising import developed, in_space
 
 _SHOWN = 4
@@ -244,33 +244,21 @@ class CompressionTask(Task):
     def report(self, prediction: np.ndarray, target: np.ndarray) -> dict[str, Any]:
         """Return means over the split, over each ISO value and over each quality level."""
         names = self.columns[:-2]
-        found: dict[str, Any] = {name: float(np.nanmean(prediction[:, place])) for place, name in enumerate(names)}
-        for key, column in (("iso", prediction[:, -2]), ("quality", prediction[:, -1])):
-            found[key] = {
-                f"{level:g}": {name: float(np.nanmean(prediction[column == level, place])) for place, name in enumerate(names)}
-                for level in np.unique(column[np.isfinite(column)]).tolist()
-            }
-        found["pictures"] = len(prediction)
-        return found
+        by = {"iso": means_by(names, prediction, -2), "quality": means_by(names, prediction, -1)}
+        return {**means(names, prediction), **by, "pictures": len(prediction)}
 
     def table(self, names: Sequence[str], prediction: np.ndarray, target: np.ndarray) -> tuple[list[str], list[list[Any]]]:
         """Return one row per picture: its name, values, bits per pixel, ISO value and quality level."""
-        rows: list[list[Any]] = [
-            [name, *("" if np.isnan(value) else f"{value:.6g}" for value in values)] for name, values in zip(names, prediction, strict=True)
-        ]
-        return ["file", *self.columns], rows
+        return ["file", *self.columns], named_rows(names, prediction)
 
     @property
     def comparison(self) -> ComparisonSpec | None:
         """Means over pictures of every metric and of the bits per pixel."""
-        values = tuple(
-            ColumnValue(name=m.value_name, label=m.label, higher_is_better=m.higher_is_better, column=m.value_name) for m in self._metrics
-        )
         bits = ColumnValue(name="bpp_actual", label="bits per pixel", higher_is_better=False, column="bpp_actual")
         return ComparisonSpec(
             kind="compression",
             samples="pictures",
-            values=(*values, bits),
+            values=(*column_values(self._metrics), bits),
             caution="Quality and bits trade against each other: compare runs at like bits per pixel (`photic benchmark-codec` draws both).",
             predict="photo.CR2 -o photo.phc",
         )

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from photic.core.errors import ConfigError, DataError
 from photic.core.registry import metrics
+from photic.metrics.columns import ColumnValue
 from photic.metrics.pictures import PictureMetric
 
 
@@ -21,6 +24,34 @@ def picture_metric(name: str) -> PictureMetric:
     if not isinstance(metric, PictureMetric):
         raise ConfigError(f"config.task.metrics: '{name}' does not judge pictures; see `photic list metrics`")
     return metric
+
+
+def column_values(metrics: Sequence[PictureMetric]) -> tuple[ColumnValue, ...]:
+    """Return how runs are compared by the columns that metrics fill."""
+    return tuple(
+        ColumnValue(name=metric.value_name, label=metric.label, higher_is_better=metric.higher_is_better, column=metric.value_name)
+        for metric in metrics
+    )
+
+
+def means(names: Sequence[str], table: NDArray[Any]) -> dict[str, float]:
+    """Return means over the rows of a table ``(N, K)``, of its first columns, by name; NaN is no value."""
+    return {name: float(np.nanmean(table[:, place])) for place, name in enumerate(names)}
+
+
+def means_by(names: Sequence[str], table: NDArray[Any], column: int) -> dict[str, dict[str, float]]:
+    """Return the same for the rows of each value in a column, by that value; rows without one are left out.
+
+    >>> means_by(["psnr"], np.array([[20.0, 100.0], [30.0, 100.0], [10.0, 6400.0]]), 1)
+    {'100': {'psnr': 25.0}, '6400': {'psnr': 10.0}}
+    """
+    levels = np.unique(table[np.isfinite(table[:, column]), column])
+    return {f"{level:g}": means(names, table[table[:, column] == level]) for level in levels.tolist()}
+
+
+def named_rows(names: Sequence[str], table: NDArray[Any]) -> list[list[Any]]:
+    """Return rows as they are written into files: a picture's name, and its values, empty where there is none."""
+    return [[name, *("" if np.isnan(value) else f"{value:.6g}" for value in values)] for name, values in zip(names, table, strict=True)]
 
 
 def side_by_side(columns: Sequence[np.ndarray], gap_px: int = 4, most_px: int = 320) -> np.ndarray:

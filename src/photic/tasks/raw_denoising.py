@@ -20,12 +20,11 @@ from photic.losses.base import BaseLoss, Compared, LossConfig
 from photic.losses.composite import SumLoss
 from photic.metrics.base import Metric
 from photic.metrics.column_mean import ColumnMean
-from photic.metrics.columns import ColumnValue
 from photic.metrics.comparison import ComparisonSpec
 from photic.models.base import ModelConfig
 from photic.models.raw_denoising import RawDenoiser, RawDenoiserConfig
 from photic.tasks.base import Batch, Phase, StepResult, Task, TaskConfig
-from photic.tasks.pictures import picture_metric, side_by_side
+from photic.tasks.pictures import column_values, means, means_by, named_rows, picture_metric, side_by_side
 
 _SHOWN = 4
 
@@ -149,28 +148,17 @@ class RawDenoisingTask(Task):
 
     def report(self, prediction: np.ndarray, target: np.ndarray) -> dict[str, Any]:
         """Return means over the split and over each ISO value."""
-        iso = prediction[:, -1]
-        found: dict[str, Any] = {name: float(np.nanmean(prediction[:, place])) for place, name in enumerate(self.columns[:-1])}
-        found["iso"] = {
-            f"{level:g}": {name: float(np.nanmean(prediction[iso == level, place])) for place, name in enumerate(self.columns[:-1])}
-            for level in np.unique(iso[np.isfinite(iso)]).tolist()
-        }
-        found["pictures"] = len(prediction)
-        return found
+        names = self.columns[:-1]
+        return {**means(names, prediction), "iso": means_by(names, prediction, -1), "pictures": len(prediction)}
 
     def table(self, names: Sequence[str], prediction: np.ndarray, target: np.ndarray) -> tuple[list[str], list[list[Any]]]:
         """Return one row per picture: its name, values and ISO value."""
-        rows: list[list[Any]] = [
-            [name, *("" if np.isnan(value) else f"{value:.6g}" for value in values)] for name, values in zip(names, prediction, strict=True)
-        ]
-        return ["file", *self.columns], rows
+        return ["file", *self.columns], named_rows(names, prediction)
 
     @property
     def comparison(self) -> ComparisonSpec | None:
         """Means over pictures of every metric, the first configured one first."""
-        values = tuple(
-            ColumnValue(name=m.value_name, label=m.label, higher_is_better=m.higher_is_better, column=m.value_name) for m in self._metrics
-        )
+        values = column_values(self._metrics)
         if not values:
             return None
         return ComparisonSpec(

@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 from photic.apps.rawnind.codec_benchmark.benchmark_codec import main
-from photic.apps.rawnind.codec_benchmark.our_codecs import our_codecs, shipped_compressors
+from photic.apps.rawnind.codec_benchmark.our_codecs import our_codecs
 from photic.apps.rawnind.compressing.decoding import decompress_picture
 from photic.apps.rawnind.compressing.encoding import compress_picture
+from photic.apps.rawnind.compressing.sources import shipped_compressors
 from photic.core.errors import ConfigError
 from photic.core.plugins import shipped_models
 from photic.workflows.info import task_of
@@ -67,7 +68,7 @@ def test_a_denoiser_is_no_compressor():
 
 
 def test_models_that_come_along_are_those_that_compress():
-    assert shipped_compressors() == [name for name, path in shipped_models().items() if task_of(path) == "compression"]
+    assert list(shipped_compressors()) == [name for name, path in shipped_models().items() if task_of(path) == "compression"]
 
 
 def test_the_command_holds_a_model_against_a_codec(models, tmp_path, capsys):

@@ -21,7 +21,7 @@ from photic.data.photo.depth import Pixels, as_kind
 from photic.data.photo.files import MAX_PIXELS, Photo, photo_size, read_photo, write_photo
 from photic.inference.outcome import Outcome, about
 from photic.inference.predictor import LoadedModel
-from photic.inference.targets import refuse_existing
+from photic.inference.targets import add_file_options, refuse_existing
 from photic.workflows.progress import counting
 
 _EXAMPLES = """examples:
@@ -177,15 +177,5 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="videos: how slowly exposure and colour follow the scene; 0 decides for each frame alone (default: 1)",
     )
-    parser.add_argument(
-        "--max-megapixels",
-        type=whole_number(1),
-        default=MAX_PIXELS // 1_000_000,
-        metavar="N",
-        help=f"larger pictures are refused (default: {MAX_PIXELS // 1_000_000})",
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
-    parser.add_argument("--skip-existing", action="store_true", help="leave results that are there, make the others")
-    parser.add_argument("--force", action="store_true", help="replace results that are there")
-    parser.add_argument("--quiet", action="store_true", help="no progress display")
+    add_file_options(parser, MAX_PIXELS)
     return parser

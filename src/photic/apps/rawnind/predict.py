@@ -40,7 +40,7 @@ from photic.functional.cfa import RGGB
 from photic.inference.memory import keep_freed_memory
 from photic.inference.outcome import Outcome, about
 from photic.inference.predictor import LoadedModel
-from photic.inference.targets import Target, plan, refuse_existing
+from photic.inference.targets import Target, add_file_options, plan, refuse_existing
 from photic.workflows.progress import counting
 
 _EXAMPLES = """examples:
@@ -223,15 +223,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto", help="auto is fp16 on a GPU, else fp32 (default: auto)"
     )
-    parser.add_argument(
-        "--max-megapixels",
-        type=whole_number(1),
-        default=MAX_PIXELS // 1_000_000,
-        metavar="N",
-        help=f"larger sensors are refused (default: {MAX_PIXELS // 1_000_000})",
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
-    parser.add_argument("--skip-existing", action="store_true", help="leave results that are there, make the others")
-    parser.add_argument("--force", action="store_true", help="replace results that are there")
-    parser.add_argument("--quiet", action="store_true", help="no progress display")
+    add_file_options(parser, MAX_PIXELS, what="sensors")
     return parser

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from photic.core.errors import DataError
+from photic.core.errors import ConfigError, DataError
 
 FRACTION_BITS = 10
 """Means and scales are integers in units of 2^-10."""
@@ -16,7 +16,9 @@ _WEIGHT_BITS = 16
 _FINEST = 13
 """Weights are integers of at most 16 bits and a sign, in units of 2^-13, or coarser where there are large ones."""
 _MOST = 2.0**22
-"""Activations are cut there: 2^16 x 2^22 x 2^13 terms stay below 2^53, so that sums in double precision are exact in any order."""
+"""Activations are cut there: 2^16 x 2^22 x 2^14 terms stay below 2^53, so that sums in double precision are exact in any order."""
+_MOST_CHANNELS = 2**14 // 9
+"""At 3 x 3 taps each, which is what both kinds of convolution have per value."""
 HALO = 3
 """Hyper-latents around a rectangle of them that its means and scales depend on: 1 + 1/2 + 1/4, rounded up, and one more."""
 
@@ -31,6 +33,9 @@ class IntegerSynthesis(nn.Module):
 
     Args:
         layers: the layers in floating point, of which it takes the shapes.
+
+    Raises:
+        ConfigError: so many channels that sums could pass 2^53.
     """
 
     shifts: Tensor
@@ -38,6 +43,9 @@ class IntegerSynthesis(nn.Module):
     def __init__(self, layers: Sequence[nn.Conv2d | nn.ConvTranspose2d]) -> None:
         super().__init__()
         self.count = len(layers)
+        widest = max(layer.in_channels for layer in layers)
+        if widest > _MOST_CHANNELS:
+            raise ConfigError(f"hyper_widths: sums over {widest} channels would not be exact; at most {_MOST_CHANNELS} are possible")
         for number, layer in enumerate(layers):
             self.register_buffer(f"weight{number}", torch.zeros(layer.weight.shape, dtype=torch.int32))
             self.register_buffer(f"bias{number}", torch.zeros(layer.out_channels, dtype=torch.int64))

@@ -163,9 +163,10 @@ def _ours(options: argparse.Namespace) -> tuple[Compressor, ...]:
         if options.model:
             raise ConfigError("--no-model: leaves models out, --model names some; give one of them")
         return ()
-    from photic.apps.rawnind.codec_benchmark.our_codecs import our_codecs, shipped_compressors
+    from photic.apps.rawnind.codec_benchmark.our_codecs import our_codecs
+    from photic.apps.rawnind.compressing.sources import shipped_compressors
 
-    names = options.model or shipped_compressors()
+    names = options.model or list(shipped_compressors())
     if not names:
         raise ConfigError(
             "no compressor comes with this installation; name a run or bundle with --model, or measure codecs alone: --no-model"

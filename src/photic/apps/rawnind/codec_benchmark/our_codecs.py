@@ -14,9 +14,7 @@ from photic.apps.rawnind.compressing.decoding import decompress_picture
 from photic.apps.rawnind.compressing.encoding import compress_picture, load_compressor
 from photic.apps.rawnind.compressing.model_identity import network_of
 from photic.apps.rawnind.picture import RawPicture
-from photic.core.plugins import shipped_models
 from photic.inference.predictor import LoadedModel
-from photic.workflows.info import task_of
 
 TASK = "compression"
 
@@ -70,11 +68,6 @@ def our_codecs(names: Sequence[str], device: str = "auto") -> tuple[OurCodec, ..
     return tuple(
         one if called.count(one.label) == 1 else replace(one, label=f"{one.label} ({place})") for place, one in enumerate(made, start=1)
     )
-
-
-def shipped_compressors() -> list[str]:
-    """Return the names of the models that come with Photic and compress."""
-    return [name for name, path in shipped_models().items() if task_of(path) == TASK]
 
 
 def _label(name: str, model: LoadedModel) -> str:

@@ -22,13 +22,12 @@ from photic.apps.rawnind.noise_choice import ChosenNoise, choose_noise
 from photic.apps.rawnind.noise_options import add_noise_options
 from photic.apps.rawnind.noise_profiles import read_profiles
 from photic.apps.rawnind.picture import RawPicture
-from photic.core.arguments import whole_number
 from photic.core.errors import ConfigError, DataError
 from photic.core.plugins import default_model
 from photic.inference.memory import keep_freed_memory
 from photic.inference.outcome import Outcome, about
 from photic.inference.predictor import LoadedModel
-from photic.inference.targets import Kinds, Target, plan, refuse_existing
+from photic.inference.targets import Kinds, Target, add_file_options, plan, refuse_existing
 from photic.models.compression import Compressor
 
 _EXAMPLES = """examples:
@@ -254,15 +253,5 @@ def _parser(verb: str) -> argparse.ArgumentParser:
         help="search for the quality whose file has this many bits per (sensor) pixel, everything counted: never more, at most 2 %% less",
     )
     add_noise_options(parser)
-    parser.add_argument(
-        "--max-megapixels",
-        type=whole_number(1),
-        default=MAX_PIXELS // 1_000_000,
-        metavar="N",
-        help=f"larger pictures are refused (default: {MAX_PIXELS // 1_000_000})",
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
-    parser.add_argument("--skip-existing", action="store_true", help="leave results that are there, make the others")
-    parser.add_argument("--force", action="store_true", help="replace results that are there")
-    parser.add_argument("--quiet", action="store_true", help="no progress display")
+    add_file_options(parser, MAX_PIXELS)
     return parser

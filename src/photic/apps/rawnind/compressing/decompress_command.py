@@ -19,12 +19,11 @@ from photic.apps.rawnind.files.bands import turned_size
 from photic.apps.rawnind.files.developing import Development
 from photic.apps.rawnind.files.reading import MAX_PIXELS
 from photic.apps.rawnind.files.writing import WRITABLE, check_format, write_developed
-from photic.core.arguments import whole_number
 from photic.core.errors import BitstreamError, DataError
 from photic.inference.memory import keep_freed_memory
 from photic.inference.outcome import Outcome, about
 from photic.inference.predictor import LoadedModel
-from photic.inference.targets import Kinds, Target, plan, refuse_existing
+from photic.inference.targets import Kinds, Target, add_file_options, plan, refuse_existing
 
 _EXAMPLES = """examples:
   photic decompress photo.phc -o photo.dng                    # linear DNG: exposure and white balance are still free
@@ -219,15 +218,5 @@ def _parser() -> argparse.ArgumentParser:
         help="decode a part alone, in pixels of the picture as it is seen (upright)",
     )
     add_options(parser)
-    parser.add_argument(
-        "--max-megapixels",
-        type=whole_number(1),
-        default=MAX_PIXELS // 1_000_000,
-        metavar="N",
-        help=f"larger pictures are refused (default: {MAX_PIXELS // 1_000_000})",
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
-    parser.add_argument("--skip-existing", action="store_true", help="leave results that are there, make the others")
-    parser.add_argument("--force", action="store_true", help="replace results that are there")
-    parser.add_argument("--quiet", action="store_true", help="no progress display")
+    add_file_options(parser, MAX_PIXELS)
     return parser
