@@ -28,6 +28,6 @@ fi
 echo "Setting up .venv with $("$python" --version) (about 6 GB with torch; some minutes the first time)"
 [ -x .venv/bin/python ] || "$python" -m venv .venv
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
-VIRTUAL_ENV="$(pwd)/.venv" .venv/bin/uv pip install --constraint constraints.txt --editable '.[dev]'
+VIRTUAL_ENV="$(pwd)/.venv" .venv/bin/uv pip install --constraint constraints.txt --editable '.[dev,docs,export,serve]'
 printf '%s' "$stamp" > .venv/.photic-stamp
 echo "Ready: .venv/bin/photic --help"

@@ -63,6 +63,8 @@ class Plugin:
     """Readers of measurement files: name to function. Those of ptychography are like ``photic.apps.ptycho.readers.cxi:read``."""
     predictors: dict[str, Command] = field(default_factory=dict)
     """What `photic predict` does with a model of one of its tasks: name of the task to a command, whose first argument is the model."""
+    file_models: dict[str, str] = field(default_factory=dict)
+    """What makes files or values of files with a trained model: name of the task to a ``photic.inference.file_model.FileModel``."""
     evaluators: dict[str, Command] = field(default_factory=dict)
     """What `photic evaluate` does with a run of one of its tasks, likewise."""
     data_commands: dict[str, Command] = field(default_factory=dict)
@@ -164,6 +166,18 @@ def default_model(task: str) -> Path:
         f"no model for the task '{task}' comes with this installation; name one with --model: a bundle (.photic), a run or a checkpoint, "
         "as `photic train` makes them"
     )
+
+
+def file_model_of(task: str) -> str | None:
+    """Return the reference to what takes files with models of a task, None where no plug-in does.
+
+    Raises:
+        PhoticError: two plug-ins do.
+    """
+    found = {plugin.name: plugin.file_models[task] for plugin in installed_plugins().values() if task in plugin.file_models}
+    if len(found) > 1:
+        raise PhoticError(f"models of the task '{task}' are used by several plug-ins: {', '.join(found)}; uninstall all but one")
+    return next(iter(found.values()), None)
 
 
 def describer_of(path: Path | str) -> str | None:

@@ -33,12 +33,13 @@ class Hyperprior(TransformCompressor):
             assert self.log_gain is not None
             assert self.log_inverse_gain is not None
             spread, means = start_as_wavelets(self.encoder, self.decoder)
-            entropy.start(spread)
+            finer = 2.0 ** (config.num_strides - 3)  # a mean over larger blocks stands for more pixels: the same error weighs more
+            entropy.start(spread * finer)
             with torch.no_grad():
                 self.log_gain[:, means] *= MEANS_STEP
                 self.log_inverse_gain[:, means] *= MEANS_STEP
-                self.log_gain.add_(math.log(LATENTS_PER_UNIT))
-                self.log_inverse_gain.sub_(math.log(LATENTS_PER_UNIT))
+                self.log_gain.add_(math.log(LATENTS_PER_UNIT * finer))
+                self.log_inverse_gain.sub_(math.log(LATENTS_PER_UNIT * finer))
 
 
 @models.register("hyperprior")
