@@ -34,17 +34,25 @@ class DenoiseThenCompress(Compressor):
         denoiser: makes the clean picture.
         compressor: takes linear RGB, and is told that there is no noise.
         denoiser_from: what the denoiser's weights are read from when training starts.
+        compressor_from: likewise the compressor's.
         frozen: two steps: the denoiser is not trained, and stays in evaluation mode.
     """
 
     def __init__(
-        self, denoiser: RawDenoiser, compressor: TransformCompressor, denoiser_from: str | None = None, *, frozen: bool = True
+        self,
+        denoiser: RawDenoiser,
+        compressor: TransformCompressor,
+        denoiser_from: str | None = None,
+        compressor_from: str | None = None,
+        *,
+        frozen: bool = True,
     ) -> None:
         super().__init__()
         self.denoiser = denoiser.requires_grad_(False).eval() if frozen else denoiser
         self.frozen = frozen
         self.compressor = compressor
         self.denoiser_from = denoiser_from
+        self.compressor_from = compressor_from
         self.measurement = denoiser.measurement
         self.num_qualities = compressor.num_qualities
         self.stride = compressor.stride
@@ -79,10 +87,12 @@ class DenoiseThenCompress(Compressor):
         return self
 
     def start(self, read: Callable[[str], Mapping[str, Tensor]]) -> None:
-        """Read the denoiser's weights, where the config names any."""
+        """Read the weights of denoiser and compressor, where the config names any."""
         if self.denoiser_from is not None:
             load_weights(self.denoiser, read(self.denoiser_from), f"model.denoiser_from={self.denoiser_from}")
             self._has_trained_denoiser = True
+        if self.compressor_from is not None:
+            load_weights(self.compressor, read(self.compressor_from), f"model.compressor_from={self.compressor_from}")
 
     def check_trainable(self) -> None:
         """Refuse to train behind a frozen denoiser that has never been trained.
@@ -145,6 +155,9 @@ class DenoiseThenCompressConfig(CompressorConfig):
     denoiser_from: str | None = None
     """Where the denoiser's weights come from when training starts: the name of a model that comes with Photic (rawdenoise), a bundle, a run
     or a checkpoint. A trained model brings its own."""
+    compressor_from: str | None = None
+    """Likewise the compressor's, for example of a run of rgb_compress on clean pictures (with the settings of model.compressor); null
+    begins as model.compressor says."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -169,7 +182,7 @@ class DenoiseThenCompressConfig(CompressorConfig):
     def _network(self, *, frozen: bool) -> DenoiseThenCompress:
         compressor = self.compressor.build()
         assert isinstance(compressor, TransformCompressor)
-        return DenoiseThenCompress(self.denoiser.build(), compressor, self.denoiser_from, frozen=frozen)
+        return DenoiseThenCompress(self.denoiser.build(), compressor, self.denoiser_from, self.compressor_from, frozen=frozen)
 
 
 @models.register("denoise_and_compress")

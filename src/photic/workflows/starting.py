@@ -20,7 +20,7 @@ from photic.inference.predictor import model_file
 from photic.models.base import ModelConfig
 from photic.tasks.base import Task
 
-_OTHERWISE_STARTED = ("pretrained", "weights", "denoiser_from")
+_OTHERWISE_STARTED = ("pretrained", "weights", "denoiser_from", "compressor_from")
 """Fields of networks that say where weights come from, and not what the network is."""
 
 

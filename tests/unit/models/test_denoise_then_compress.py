@@ -201,3 +201,15 @@ def test_under_autocast_the_denoiser_runs_as_the_rest_does(network):
     assert 0 < (clean - exact).abs().max() < 0.05
     made.picture.square().mean().backward()
     assert all(torch.isfinite(parameter.grad).all() for parameter in network.encoder.parameters())
+
+
+def test_a_compressor_that_was_trained_before_is_taken_in_whole():
+    torch.manual_seed(3)
+    trained = weights_of(INNER.build())
+    made = CONFIG.replace(compressor_from="rgb").build()
+    read = {"somewhere": weights_of(DENOISER), "rgb": trained}
+    made.start(read.__getitem__)
+    assert all(torch.equal(value, trained[name]) for name, value in made.compressor.state_dict().items())
+    assert made.compressor.state_dict().keys() == trained.keys()
+    with pytest.raises(CheckpointError, match=r"model\.compressor_from=rgb: the weights do not fit this network"):
+        made.start({"somewhere": weights_of(DENOISER), "rgb": weights_of(INNER.replace(width=6).build())}.__getitem__)

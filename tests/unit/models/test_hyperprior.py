@@ -156,3 +156,12 @@ def test_evaluation_sees_latents_relative_to_their_spread_as_training_does(model
         expected = model.synthesis(model.analysis(relative).round()).chunk(2, dim=1)[0] * spread[:, None, None]
         assert torch.equal(model.hyper_of(latents), model.analysis(relative).round())
         assert torch.allclose(model.distribution(model.hyper_of(latents))[0], expected, atol=0.1)
+
+
+@pytest.mark.parametrize("strides", [2, 3, 4])
+def test_wavelet_latents_have_the_same_step_in_orthonormal_coefficients_whatever_the_number_of_strides(strides):
+    """A detail latent is the mean over a block of 4^strides pixels; the orthonormal coefficient is 2^strides times that."""
+    made = HyperpriorConfig(measurement="rgb", width=8, num_latents=24, num_strides=strides, num_qualities=3, start="wavelet").build()
+    step_px = 2**strides / made.log_gain[-1].exp()
+    torch.testing.assert_close(step_px, torch.full_like(step_px, 8 / 120))
+    torch.testing.assert_close(made.log_inverse_gain, -made.log_gain)
