@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from photic.cli.parser import Section, columns
-from photic.core.plugins import Command, Plugin, installed_plugins, load_reference, shipped_models
+from photic.core.plugins import Command, Plugin, installed_plugins, load_reference, named_model
 
 Verb = Literal["predict", "evaluate"]
 
@@ -17,17 +17,15 @@ def command_of(verb: Verb, arguments: Sequence[str]) -> Callable[[list[str]], in
 
     Args:
         verb: the command.
-        arguments: what comes after it; the first path that is a model, or name of a model that comes with Photic, decides.
+        arguments: what comes after it; the first path that is a model, or name of a model of the shelf, decides.
     """
     known = {task: command for plugin in installed_plugins().values() for task, command in _of(plugin, verb).items()}
-    shipped = shipped_models() if known else {}
-    words = [word for word in arguments if not word.startswith("-")] if known else []
-    candidates = [Path(word) if Path(word).exists() else shipped[word] for word in words if Path(word).exists() or word in shipped]
-    if candidates:
-        from photic.workflows.info import task_of
+    for word in [word for word in arguments if not word.startswith("-")] if known else []:
+        path = Path(word) if Path(word).exists() else named_model(word)
+        if path is not None:
+            from photic.workflows.info import task_of
 
-        for word in candidates:
-            task = task_of(word)
+            task = task_of(path)
             if task is not None:
                 found: Callable[[list[str]], int] | None = load_reference(known[task].target) if task in known else None
                 return found

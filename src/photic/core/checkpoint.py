@@ -83,8 +83,6 @@ def read_checkpoint(path: Path | str, *, with_state: bool = True) -> Checkpoint:
         CheckpointError: missing, damaged, truncated, changed after it was sealed, not a Photic checkpoint, or of a newer format.
     """
     path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such checkpoint file")
     header = read_header(path)
     if header.sha256 is not None:
         verify_seal(path, header.sha256)

@@ -14,10 +14,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from photic.core.errors import CheckpointError
 
@@ -28,6 +31,7 @@ UNSEALED = "0" * 64
 
 MAX_HEADER_BYTES = 100_000_000
 """Longest header that is read, as in safetensors itself."""
+_MOST_AXES = 64
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ def read_header(path: Path) -> Header:
     """Read and check the header of a file; of the tensors only how many bytes there are.
 
     Raises:
-        CheckpointError: missing, damaged or truncated, a pickle, not written by Photic, or of a newer format.
+        CheckpointError: missing, a folder, unreadable, damaged or truncated, a pickle, not written by Photic, or of a newer format.
     """
     header = _safetensors_header(path)
     texts = header.pop("__metadata__", {})
@@ -121,7 +125,7 @@ def verify_seal(path: Path, expected: str) -> None:
 
 def damaged(path: Path, reason: object) -> CheckpointError:
     """Return the error for a file that should be ours but is not whole; one that is a pickle is called so."""
-    with open(path, "rb") as handle:
+    with opened(path) as handle:
         start = handle.read(4)
     # Only once a file has turned out not to be safetensors: the first byte of one of those may be a pickle's too.
     if start[:1] == b"\x80" or start == b"PK\x03\x04":
@@ -130,9 +134,31 @@ def damaged(path: Path, reason: object) -> CheckpointError:
     return CheckpointError(f"{path}: damaged or truncated file ({reason}; {size} bytes on disk). Use another checkpoint or copy of it")
 
 
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a file to read it.
+
+    Raises:
+        CheckpointError: there is none, it is a folder, or it cannot be read, now or while it is read.
+    """
+    try:
+        if path.is_dir():
+            raise CheckpointError(
+                f"{path}: is a folder; a bundle or checkpoint is one file (`photic bundle RUN -o model.photic` writes one)"
+            )
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for, without end
+            raise CheckpointError(f"{path}: is a pipe or device; a bundle or checkpoint is a file, copy it into one")
+        with open(path, "rb") as handle:
+            yield handle
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: no such checkpoint file") from error
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}; check who may read it, or copy it again") from error
+
+
 def _safetensors_header(path: Path) -> dict[str, Any]:
-    size = path.stat().st_size
-    with open(path, "rb") as handle:
+    with opened(path) as handle:
+        size = os.fstat(handle.fileno()).st_size
         length = int.from_bytes(handle.read(8), "little")
         if size < 8 or length > min(size - 8, MAX_HEADER_BYTES):
             raise damaged(path, "the header is cut short")
@@ -143,7 +169,9 @@ def _safetensors_header(path: Path) -> dict[str, Any]:
         entries = [entry for name, entry in header.items() if name != "__metadata__"]
         end = max((int(entry["data_offsets"][1]) for entry in entries), default=0)
         texts = all(isinstance(value, str) for value in metadata.values())
-        shaped = all(isinstance(side, int) for entry in entries for side in entry["shape"])
+        shaped = all(len(entry["shape"]) <= _MOST_AXES for entry in entries) and all(
+            type(side) is int and 0 <= side < 2**63 for entry in entries for side in entry["shape"]
+        )
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
         raise damaged(path, f"the header cannot be read ({_brief(error)})") from error
     if not texts or not shaped:
@@ -155,7 +183,7 @@ def _safetensors_header(path: Path) -> dict[str, Any]:
 
 def _digest(path: Path) -> tuple[str, int]:
     """Return the SHA-256 of a file with zeros in place of its seal, and where that place is."""
-    with open(path, "rb") as handle:
+    with opened(path) as handle:
         start = handle.read(8)
         start += handle.read(int.from_bytes(start, "little"))
         # A quotation mark inside a JSON text is escaped, so this can only be the key itself.

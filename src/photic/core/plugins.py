@@ -9,6 +9,7 @@ A plug-in is a light module (it imports nothing but :mod:`photic.core.plugins`) 
 
 from __future__ import annotations
 
+import filecmp
 import importlib
 import importlib.util
 import re
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from photic.core.errors import ConfigError, PhoticError, UnknownNameError, nearest
+from photic.core.shelf import local_bundles, models_named
 
 GROUP = "photic.plugins"
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]* [A-Za-z0-9][A-Za-z0-9._+!-]*")
@@ -193,20 +195,39 @@ def describer_of(path: Path | str) -> str | None:
     return next(iter(found.values()), None)
 
 
+def named_model(name: Path | str) -> Path | None:
+    """Return the bundle that goes by a name: one that comes with a plug-in, or one of the folders of :mod:`photic.core.shelf`.
+
+    Raises:
+        ConfigError: several do, and they are not the same.
+    """
+    shipped = shipped_models().get(str(name))
+    found = ([] if shipped is None else [shipped]) + models_named(str(name))
+    different = [path for path in found[1:] if not filecmp.cmp(found[0], path, shallow=False)]
+    if different:
+        raise ConfigError(
+            f"{name}: several models go by this name: {', '.join(map(str, [found[0], *different]))}; give the path of the one that is meant, "
+            "or rename one (`photic models` lists them)"
+        )
+    return found[0] if found else None
+
+
 def model_source(model: Path | str) -> Path:
     """Return the path that a model's name or path means; what exists as a path is taken as one.
 
     Raises:
-        UnknownNameError: neither a path nor the name of a model that comes with a plug-in.
+        UnknownNameError: neither a path nor the name of a model that comes with a plug-in or lies in a folder of the shelf.
+        ConfigError: several models go by the name.
     """
     path = Path(model)
     if path.exists():
         return path
-    known = shipped_models()
-    if str(model) in known:
-        return known[str(model)]
-    come = f"models that come with Photic: {', '.join(known)}" if known else "no models come with this installation"
-    raise UnknownNameError(f"{model}: no such bundle, run or checkpoint{nearest(str(model), known)} ({come})")
+    found = named_model(model)
+    if found is not None:
+        return found
+    known = [*shipped_models(), *(bundle.stem for bundle in local_bundles())]
+    come = f"models by name: {', '.join(known)}" if known else "no models come with this installation"
+    raise UnknownNameError(f"{model}: no such bundle, run or checkpoint{nearest(str(model), known)} ({come}; `photic models` lists them)")
 
 
 def requirement(module: str) -> str | None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from photic.core.checkpoint import load_weights, read_checkpoint
 from photic.core.container import read_header
 from photic.core.errors import CheckpointError, ConfigError, DataError, UnknownNameError
-from photic.core.plugins import explained
+from photic.core.plugins import explained, named_model
 from photic.data.images import read_image, resize_picture, to_measurement
 from photic.inference.activation import activation_maps
 from photic.inference.bundle import build_task, task_of_bundle
@@ -120,7 +120,7 @@ def load(path: Path | str, device: str = "auto") -> LoadedModel:
     """Load a bundle, the best weights of a run, or a given checkpoint file. Nothing of the file is executed.
 
     Args:
-        path: a bundle (``.photic``), a run folder, or a ``.safetensors`` checkpoint of a run.
+        path: a bundle (``.photic``), a run folder, a ``.safetensors`` checkpoint of a run, or the name of a model (`photic models`).
         device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ...
 
     Raises:
@@ -157,15 +157,18 @@ def load_file(source: Path, device: str = "auto") -> LoadedModel:
 
 
 def model_file(path: Path | str) -> Path:
-    """Return the file with the weights that a path means: itself, or the best checkpoint of the run it lies in.
+    """Return the file with the weights that a path or name means: itself, the best checkpoint of the run it lies in, or a model's bundle.
 
     Raises:
-        DataError: there is no such file, and no run.
+        DataError: there is no such file, no run, and no model of this name.
         CheckpointError: the run has no checkpoint yet.
+        ConfigError: several models go by this name.
     """
     path = Path(path)
-    if path.suffix in SUFFIXES and not path.is_dir():
-        return path
+    if not path.exists():
+        path = named_model(path) or path
+    if path.suffix in SUFFIXES and not (path / "config.yaml").is_file():
+        return path  # whoever reads it says what it is
     try:
         run = Run.open(path)
     except DataError:
