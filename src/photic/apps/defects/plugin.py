@@ -10,6 +10,7 @@ plugin = Plugin(
     summary="Multi-label classification of steel-surface defects (Severstal, NEU-DET, any labelled pictures)",
     demo="photic.apps.defects.demo:run",
     report="photic.apps.defects.report:write_report",
+    file_models={"multilabel_classification": "photic.inference.classification_file:ClassificationFiles"},
     formats={"kaggle": "photic.apps.defects.submission:KaggleFormat"},
     data_commands={
         "check": Command(
