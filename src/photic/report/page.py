@@ -268,7 +268,7 @@ def duration(seconds: float) -> str:
     """Return a length of time as people say it.
 
     >>> duration(42.4), duration(3700)
-    ('42 s', '1 h 02 min')
+    ('42 s', '1 h 01 min')
     """
     whole = round(seconds)
     if whole < 60:

@@ -16,6 +16,7 @@ from photic.apps.defects.rle import encode
 from photic.apps.defects.synthetic import CLASSES, MIN_SIZE, Strip, draw_strip
 from photic.core.errors import DataError
 from photic.core.files import write_text
+from photic.workflows.generating import claim_folder
 
 _EXAMPLES = """examples:
   photic data generate defects strips/                                  # 200 native strips and 20 without labels
@@ -86,12 +87,7 @@ def generate(
             f"cannot draw {num_labelled} labelled and {num_unlabelled} unlabelled strips; use --num 1 or more, --num-test 0 or more"
         )
     draw_strip(seed, 0, height, width)  # refuses an impossible size before anything is written or removed
-    if out.is_file():
-        raise DataError(f"{out}: a file; expected a folder to write to")
-    if out.is_dir() and any(out.iterdir()):
-        if not force:
-            raise DataError(f"{out}: not empty; choose another folder, or add --force to replace strips generated there before")
-        _remove_generated(out)
+    claim_folder(out, (*_TABLES, "*_images/strip_*.png"), force=force)
     for folder in ("train_images", "test_images"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     masks = [["ImageId", "ClassId", "EncodedPixels"]]
@@ -113,8 +109,3 @@ def generate(
 
 def _mask_rows(name: str, strip: Strip) -> list[list[str]]:
     return [[name, str(number), encode(mask)] for number, mask in enumerate(strip.masks, start=1) if mask.any()]
-
-
-def _remove_generated(out: Path) -> None:
-    for file in (*(out / table for table in _TABLES), *out.glob("*_images/strip_*.png")):
-        file.unlink(missing_ok=True)

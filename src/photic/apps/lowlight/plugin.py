@@ -26,5 +26,8 @@ plugin = Plugin(
             summary="Read pairs and print what they hold: sizes, scenes, brightness, misaligned, unpaired, unreadable; draw them",
             target="photic.apps.lowlight.check:main",
         ),
+        "generate": Command(
+            summary="Draw pairs of dark, noisy pictures and the bright ones of the same scenes", target="photic.apps.lowlight.generate:main"
+        ),
     },
 )

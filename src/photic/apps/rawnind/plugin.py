@@ -55,6 +55,10 @@ plugin = Plugin(
             summary="Say what a prepared folder or a folder of raw files holds: scenes, pairs, exposures, what cannot be used and why",
             target="photic.apps.rawnind.pairs.check_pairs:main",
         ),
+        "generate": Command(
+            summary="Draw scenes as raw files, clean and noisy, and as developed pictures",
+            target="photic.apps.rawnind.synthetic.generate:main",
+        ),
         "prepare": Command(
             summary="Raw pictures of the same scenes to aligned, masked pairs of tiles with an index; goes on where it was interrupted",
             target="photic.apps.rawnind.pairs.prepare:main",
