@@ -42,7 +42,7 @@ def test_every_network_is_of_a_kind_that_is_bundled_here() -> None:
 
 def refuse_damaged(path: Path) -> None:
     content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 4
+    content[-1] ^= 4
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match="the content has changed"):
         load(path, "cpu")

@@ -1,10 +1,10 @@
 """Bundles: one file with everything that using a trained model needs, and nothing that training did.
 
 A bundle is a sealed checkpoint (see :mod:`photic.core.container`) of the deployed graph. Its description says
-``bundle`` (the version of what follows), and holds the configuration of task and network, pre-processing, the
-task's own description (class names and thresholds), metrics, data, environment, and the card. The graph's
-constants, such as the numbers a picture is normalised with, are stored too: they do not depend on what a
-library makes of a network's name later.
+``bundle`` (the version of what follows), and holds the configuration of task and network, pre-processing, what
+goes in and comes out (``interface``), the task's own description (class names and thresholds), metrics, data,
+environment, and the card. The graph's constants, such as the numbers a picture is normalised with, are stored
+too: they do not depend on what a library makes of a network's name later.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from photic.inference.description import FORMAT
 from photic.losses.base import BaseLoss, LossConfig
 from photic.models.base import ModelConfig
 from photic.tasks.base import Task, TaskConfig
+from photic.tasks.interface import GraphInterface
 
 _GRAPH = "graph."
 
@@ -66,7 +67,7 @@ def write_bundle(path: Path | str, task: Task, description: Mapping[str, Any], *
     learnt = {name for name, _ in task.graph.named_parameters()} if half else set()
     state = task.graph.state_dict() | _constants(task.graph)
     weights = {_GRAPH + name: tensor.half() if name in learnt else tensor for name, tensor in state.items()}
-    content = {**description, **task.description(), "bundle": FORMAT}
+    content = {**description, **task.description(), "interface": task.interface().to_json(), "bundle": FORMAT}
     return write_checkpoint(path, Checkpoint(weights=weights, description=content), sealed=True)
 
 
@@ -100,6 +101,7 @@ def task_of_bundle(checkpoint: Checkpoint, source: Path | str) -> Task:
             f"{source}: the model it describes cannot be built here: {detail}. "
             "Install what it was made with (`photic info FILE` shows it), or make the bundle again"
         ) from error
+    _check_interface(task, checkpoint.description.get("interface"), source)
     constants = _constants(task.graph)
     stored = {name.removeprefix(_GRAPH): tensor for name, tensor in checkpoint.weights.items()}
     load_weights(task.graph, {name: tensor for name, tensor in stored.items() if name not in constants}, source)
@@ -108,6 +110,17 @@ def task_of_bundle(checkpoint: Checkpoint, source: Path | str) -> Task:
             raise CheckpointError(f"{source}: expected the constant {name} of shape {tuple(constant.shape)}; make the bundle again")
         constant.copy_(stored[name])
     return task
+
+
+def _check_interface(task: Task, said: Any, source: Path | str) -> None:
+    """Refuse a bundle whose network would be fed with other tensors than it says; words may differ from version to version."""
+    own = task.interface()
+    if said is not None and GraphInterface.from_json(said).signature() != own.signature():
+        lines = "; ".join(own.lines())
+        raise CheckpointError(
+            f"{source}: interface: does not fit the network described, which {lines}. It was altered, or made by another version: "
+            "make the bundle again"
+        )
 
 
 def build_task(task: Any, model: Any, loss: Any, data: Mapping[str, Any]) -> Task:

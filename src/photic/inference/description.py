@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from photic.core.errors import CheckpointError
+from photic.core.errors import CheckpointError, DataError
+from photic.core.shelf import SUFFIX
+from photic.tasks.interface import GraphInterface
 
 FORMAT = 1
 """Version of what a bundle says about itself."""
-SUFFIX = ".photic"
 SUFFIXES = (SUFFIX, ".safetensors")
 """Endings of files that hold a trained model."""
 MAX_SIDE_PX = 32_768
@@ -27,13 +28,14 @@ def describe(config: Mapping[str, Any], results: Mapping[str, Any], name: str, t
         terms: on which terms the training data may be used.
     """
     data, best, portable = results.get("data") or {}, results.get("best") or {}, _portable(config)
+    size, comparison = image_size(config), results.get("comparison") or {}
     # Starting weights belong to the machine that trained; a model that is used brings its own.
     foreign = {"pretrained": False, "weights": None}
     model = {key: foreign.get(key, value) for key, value in portable["model"].items()}
     return {
         "name": name,
         "config": {"task": portable["task"], "model": model},
-        "preprocessing": {"image_size": image_size(config)},
+        "preprocessing": {"image_size": size, **({} if size is None else {"resampling": "bilinear, averaging where a picture shrinks"})},
         "data": {
             "name": config["data"]["name"],
             **{key: data.get(key) for key in ("counts", "fingerprint", "split_strategy")},
@@ -47,11 +49,36 @@ def describe(config: Mapping[str, Any], results: Mapping[str, Any], name: str, t
             "settings": {key: value for key, value in portable.items() if key != "output_dir"},
         },
         "metrics": {"val": best.get("val"), "test": results.get("test")},
+        # Which of them count, the most important one first; empty where the task says it in its own way.
+        "scores": [{key: value[key] for key in ("name", "label", "higher_is_better")} for value in comparison.get("values", ())],
         "parameters": results.get("parameters"),
         "requires": results.get("requires") or [],
         # The command line may hold paths and names that are nobody's business where the model goes.
         "environment": {key: value for key, value in (results.get("environment") or {}).items() if key != "command"},
+        **({} if (noise := _noise(portable["data"])) is None else {"noise_model": noise}),
     }
+
+
+def merged(base: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a description with what another one adds; objects that both have are merged, anything else is the other's.
+
+    >>> merged({"preprocessing": {"image_size": None}, "name": "a"}, {"preprocessing": {"mean": 0.5}})
+    {'preprocessing': {'image_size': None, 'mean': 0.5}, 'name': 'a'}
+    """
+    both = {key: merged(base[key], more[key]) for key in base.keys() & more.keys() if _are_objects(base[key], more[key])}
+    return {**base, **more, **both}
+
+
+def _are_objects(*values: Any) -> bool:
+    return all(isinstance(value, Mapping) for value in values)
+
+
+def _noise(data: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return which noise a network was trained for, where its data had noise put into them: by convention ``iso_min`` and ``iso_max``."""
+    if data.get("iso_min") is None or data.get("iso_max") is None:
+        return None
+    known = {name: data[name] for name in ("row_noise", "noise_error", "profile_cameras") if data.get(name) is not None}
+    return {"trained_iso": [data["iso_min"], data["iso_max"]], **known}
 
 
 def run_name(folder: Path) -> str:
@@ -121,7 +148,13 @@ def _wrong(description: Mapping[str, Any]) -> list[str]:
         "classes": named,
         "thresholds": tuned and named and len(thresholds) == len(classes),
     }
-    return [place for place, ok in found.items() if not ok]
+    wrong = [place for place, ok in found.items() if not ok]
+    if "interface" in description:  # the first bundles came without
+        try:
+            GraphInterface.from_json(description["interface"])
+        except DataError as error:
+            wrong.append(str(error))
+    return wrong
 
 
 def _portable(value: Any) -> Any:

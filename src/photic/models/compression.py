@@ -182,6 +182,21 @@ class Compressor(nn.Module, ABC):
         picture = self.synthesised(estimated.latents, balance, quality)
         return Coded(picture[..., : size[0], : size[1]], estimated.bits, estimated.latents, latents)
 
+    def reconstructed(
+        self, measurement: Tensor, planes: Tensor, noise: Tensor, balance: Tensor, quality: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return pictures, rounded latents and latents before rounding, as :meth:`forward` in evaluation, without counting bits.
+
+        Raises:
+            DataError: shapes contradict each other or the network.
+        """
+        size = measurement.shape[-2:]
+        self._check(measurement, planes, noise, balance)
+        whole = to_multiple(measurement, self.multiple)
+        analysed = self.analysed(whole, to_multiple(planes, self.multiple), noise, balance, quality)
+        latents = self.bit_estimator.decoded(analysed)
+        return self.synthesised(latents, balance, quality)[..., : size[0], : size[1]], latents, analysed
+
     def auxiliary_loss(self) -> Tensor:
         """Return the loss of the entropy model's quantiles."""
         return self.bit_estimator.auxiliary_loss()

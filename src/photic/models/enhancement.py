@@ -46,6 +46,8 @@ class Enhancer(nn.Module):
     """Both sides are padded to a multiple of this many pixels."""
     margin_px: int = 32
     """How far from a pixel its surroundings matter: the part of a tile's edge that is not to be trusted."""
+    decides_globally: bool = True
+    """Whether :meth:`decide` decides anything; where it does not, nobody needs to make overviews."""
     tile_align: int = 1
     """Tiles begin at, and but for the last of an axis end at, multiples of so many pixels: the grid of strides and windows."""
 

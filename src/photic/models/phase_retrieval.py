@@ -148,13 +148,17 @@ class PhaseRetrievalNetwork(nn.Module):
                 f"{type(self).__name__}: expected amplitudes (B, {expected[0]}, {expected[1]}, {expected[2]}) of a floating type, "
                 f"got {tuple(amplitude.shape)} {amplitude.dtype}; set num_patterns (gridsize ** 2) and size_px to the data's"
             )
+        return torch.complex(*self.planes(amplitude))
+
+    def planes(self, amplitude: Tensor) -> tuple[Tensor, Tensor]:
+        """Return real and imaginary part ``(B, C, N, N)`` of the patches, in float32 at least."""
         first, second = (_full(part) for part in self.parts(amplitude))
         if self.output == "amp_phase":
             modulus, phase = self.amplitude_scale * torch.sigmoid(first), math.pi * torch.tanh(second)
             first, second = modulus * torch.cos(phase), modulus * torch.sin(phase)
         if self.border_px:
             first, second = (F.pad(part, (self.border_px,) * 4) for part in (first, second))
-        return torch.complex(first, second)
+        return first, second
 
 
 def _full(values: Tensor) -> Tensor:

@@ -31,6 +31,8 @@ class UNetEnhancer(Enhancer):
         residual: the last layer gives what is added to the picture, not the picture.
     """
 
+    decides_globally = False
+
     def __init__(self, width: int = 32, num_levels: int = 4, *, residual: bool = True) -> None:
         super().__init__()
         self.multiple = 2**num_levels

@@ -26,6 +26,7 @@ class ZeroDCE(Enhancer):
     """
 
     margin_px = CurveNet.reach_px
+    decides_globally = False
 
     def __init__(self, width: int = 32, num_iterations: int = 8) -> None:
         super().__init__()

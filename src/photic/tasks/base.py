@@ -15,6 +15,7 @@ from photic.losses.base import BaseLoss, LossConfig
 from photic.metrics.base import Metric
 from photic.metrics.comparison import ComparisonSpec
 from photic.models.base import ModelConfig
+from photic.tasks.interface import GraphInterface
 
 Batch = Mapping[str, Any]
 Phase = Literal["train", "val", "test"]
@@ -69,6 +70,32 @@ class Task(nn.Module):
     def deployable(self) -> nn.Module:
         """Return pre-processing + network + post-processing as one module: what evaluate, predict and export share."""
         return self.graph
+
+    def interface(self) -> GraphInterface:
+        """Return what :meth:`tensor_graph` takes and gives: what a program needs to know that uses the network without Photic."""
+        raise NotImplementedError
+
+    def tensor_graph(self) -> nn.Module:
+        """Return :meth:`deployable` as a function of tensors alone: real tensors in and out, in the order of :meth:`interface`.
+
+        Its ``forward`` gives a tensor, or a tuple of tensors where there are several outputs. Where it decides something by rounding,
+        which a difference in the last digit can turn over, it has ``following(*inputs, outputs)``: what it gives once those decisions are
+        taken as another machine took them.
+        """
+        return self.deployable()
+
+    def example(self, batch: int = 2, size: tuple[int, int] | None = None, *, seed: int = 0) -> tuple[Tensor, ...]:
+        """Return made-up inputs of :meth:`tensor_graph` that resemble real ones, in the order of :meth:`interface`.
+
+        Args:
+            batch: samples.
+            size: (height, width) in pixels, where these are free; None is a small size that the network takes.
+            seed: another one, other samples.
+
+        Raises:
+            ConfigError: the network has a fixed size, which is not this one.
+        """
+        raise NotImplementedError
 
     def parameter_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
         """Return optimizer groups, each with ``name``, ``params``, ``lr`` and ``weight_decay``."""

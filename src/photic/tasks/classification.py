@@ -21,6 +21,8 @@ from photic.metrics.base import Metric
 from photic.metrics.multilabel import bootstrap_intervals, multilabel_report, tune_thresholds
 from photic.models.base import Classifier, ClassifierConfig, ModelConfig
 from photic.tasks.base import Batch, Phase, StepResult, Task, TaskConfig
+from photic.tasks.examples import pictures
+from photic.tasks.interface import BATCH, GraphInterface, Port
 
 C = TypeVar("C", bound=Config)
 
@@ -110,6 +112,17 @@ class MultilabelClassification(Task):
         """Return probabilities ``(B, C)``."""
         probabilities: Tensor = self.graph(batch["measurement"])
         return probabilities
+
+    def interface(self) -> GraphInterface:
+        """Return pictures in, probabilities out."""
+        shape = (BATCH, 3, "height", "width")
+        picture = Port("picture", "float32", shape, "Pictures as files have them, RGB.", "share of white", (0.0, 1.0))
+        said = f"How probable each class is, independently of the others, in order: {', '.join(self.classes)}."
+        return GraphInterface((picture,), (Port("probabilities", "float32", (BATCH, len(self.classes)), said[:500], None, (0.0, 1.0)),))
+
+    def example(self, batch: int = 2, size: tuple[int, int] | None = None, *, seed: int = 0) -> tuple[Tensor, ...]:
+        """Return made-up pictures."""
+        return (pictures(batch, size or (96, 128), seed),)
 
     def parameter_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
         """Return groups by part (head, backbone, a loss that learns) and by decay: biases and normalisation are not decayed."""

@@ -25,8 +25,11 @@ from photic.metrics.comparison import ComparisonSpec
 from photic.models.base import ModelConfig
 from photic.models.compression import Coded, Compressor, CompressorConfig
 from photic.tasks.base import Batch, Phase, StepResult, Task, TaskConfig
+from photic.tasks.examples import qualities, raw_pictures
+from photic.tasks.interface import BATCH, GraphInterface, Port
 from photic.tasks.pictures import column_values, means, means_by, named_rows, picture_metric, side_by_side
 from photic.tasks.raw_denoising import developed, in_space
+from photic.tasks.raw_ports import CLEAN, raw_inputs
 
 _SHOWN = 4
 _QUANTILE_SHARE = 1e-3
@@ -50,6 +53,36 @@ class CompressionGraph(nn.Module):
         """Return pictures ``(B, 3, H, W)``, float32, not clamped, and bits; arguments as for :class:`Compressor`."""
         made: Coded = self.network(measurement, planes, noise, balance, quality)
         return made
+
+
+class ReconstructionGraph(nn.Module):
+    """What a picture is after compression and decompression, without the bits: encoder, rounding as in files, decoder.
+
+    Latents come out with the pictures, so that they can be compared: rounding turns a difference in the last digit into a whole step now
+    and then, and what a picture is after that step is not the network's precision.
+
+    Args:
+        network: what compresses; its integer tables are made if they are not there.
+    """
+
+    def __init__(self, network: Compressor) -> None:
+        super().__init__()
+        network.bit_estimator.ready()
+        self.network = network
+
+    def forward(
+        self, measurement: Tensor, planes: Tensor, noise: Tensor, balance: Tensor, quality: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return pictures, rounded latents and latents before rounding; arguments as for :class:`Compressor`."""
+        return self.network.reconstructed(measurement, planes, noise, balance, quality)
+
+    def following(self, *inputs: Tensor, outputs: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what it gives for inputs where latents are rounded as in ``outputs``: the same but for the picture."""
+        measurement, balance = inputs[0], inputs[3]
+        quality = inputs[4] if len(inputs) > 4 else None
+        _, rounded, analysed = self(*inputs)
+        picture = self.network.synthesised(outputs[1], balance, quality)
+        return picture[..., : measurement.shape[-2], : measurement.shape[-1]], rounded, analysed
 
 
 class CompressionTask(Task):
@@ -206,6 +239,27 @@ class CompressionTask(Task):
         """Return decoded pictures ``(B, 3, H, W)`` in camera colours, of the highest quality where the batch has no ``quality``."""
         coded: Coded = self.graph(batch["measurement"], batch["planes"], batch["noise"], batch["balance"], batch.get("quality"))
         return coded.picture
+
+    def interface(self) -> GraphInterface:
+        """Return noisy measurements in, pictures as they come out of a file, and latents, out."""
+        network = self.network
+        inputs = raw_inputs(network.measurement, rggb=True)
+        if network.num_qualities > 1:
+            levels = (1.0, float(network.num_qualities))
+            inputs += (Port("quality", "float32", (BATCH,), "Quality level, fractions allowed.", None, levels),)
+        shape = (BATCH, network.bit_estimator.num_latents, "latent_height", "latent_width")
+        rounded = Port("latents", "float32", shape, f"Latents as the decoder gets them, one per {network.stride} pixels each way.")
+        analysed = Port("analysed", "float32", shape, "Latents before they are rounded.")
+        return GraphInterface(inputs, (CLEAN, rounded, analysed))
+
+    def tensor_graph(self) -> nn.Module:
+        """Return encoder, rounding and decoder, without the bits."""
+        return ReconstructionGraph(self.network)
+
+    def example(self, batch: int = 2, size: tuple[int, int] | None = None, *, seed: int = 0) -> tuple[Tensor, ...]:
+        """Return made-up noisy raw pictures, with quality levels where there are several."""
+        given = raw_pictures(batch, size or (96, 128), seed, self.network.measurement)
+        return (*given, qualities(batch, seed, self.network.num_qualities)) if self.network.num_qualities > 1 else given
 
     def parameter_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
         """Return groups of the encoder, the decoder, hyper-transforms, densities and their quantiles; the last two learn faster.

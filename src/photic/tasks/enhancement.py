@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from photic.core.errors import ConfigError
 from photic.core.registry import tasks
 from photic.data.base import PreparedData
+from photic.functional.overview import OVERVIEW_PX, overview
 from photic.losses.base import BaseLoss, Compared, LossConfig
 from photic.losses.composite import SumLoss
 from photic.metrics.base import Metric
@@ -22,6 +23,8 @@ from photic.metrics.comparison import ComparisonSpec
 from photic.models.base import ModelConfig
 from photic.models.enhancement import Enhancement, Enhancer, EnhancerConfig
 from photic.tasks.base import Batch, Phase, StepResult, Task, TaskConfig
+from photic.tasks.examples import pictures
+from photic.tasks.interface import BATCH, GraphInterface, Port
 from photic.tasks.pictures import picture_metric, side_by_side
 
 ACTS_ON = ("picture", "brightening", "mask", "curves")
@@ -60,6 +63,23 @@ class EnhancementGraph(nn.Module):
             decision: as :meth:`decide` gives it; None decides by the overview.
         """
         return self.enhanced(image, small, decision).picture.float().clamp(0, 1)
+
+
+class LocalEnhancementGraph(nn.Module):
+    """An :class:`EnhancementGraph` whose network decides nothing for a picture as a whole: it needs no overview.
+
+    Args:
+        graph: whose network it is.
+    """
+
+    def __init__(self, graph: EnhancementGraph) -> None:
+        super().__init__()
+        self.graph = graph
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return enhanced pictures."""
+        enhanced: Tensor = self.graph(image, decision=image.new_zeros(image.shape[0], 0))
+        return enhanced
 
 
 class EnhancementTask(Task):
@@ -138,6 +158,31 @@ class EnhancementTask(Task):
         """Return enhanced pictures ``(B, 3, H, W)`` in [0, 1]."""
         pictures: Tensor = self.graph(batch["measurement"], batch.get("overview"))
         return pictures
+
+    def interface(self) -> GraphInterface:
+        """Return pictures, and overviews where something is decided for the whole picture, in; enhanced pictures out."""
+        unit, limits, shape = "share of white", (0.0, 1.0), (BATCH, 3, "height", "width")
+        picture = Port("picture", "float32", shape, "Photographs or tiles of them, RGB, sRGB-encoded.", unit, limits)
+        small = Port(
+            "overview",
+            "float32",
+            (BATCH, 3, OVERVIEW_PX, OVERVIEW_PX),
+            f"The whole photograph in {OVERVIEW_PX} x {OVERVIEW_PX} cells, each the mean of its share (adaptive average pooling): exposure "
+            "and colour are decided by it, so all tiles of a photograph get the same.",
+            unit,
+            limits,
+        )
+        enhanced = Port("enhanced", "float32", shape, "The same, brightened, denoised and coloured, RGB, sRGB-encoded.", unit, limits)
+        return GraphInterface((picture, small) if self.network.decides_globally else (picture,), (enhanced,))
+
+    def tensor_graph(self) -> nn.Module:
+        """Return the graph of pictures and overviews; of pictures alone where the network decides nothing by overviews."""
+        return self.graph if self.network.decides_globally else LocalEnhancementGraph(self.graph)
+
+    def example(self, batch: int = 2, size: tuple[int, int] | None = None, *, seed: int = 0) -> tuple[Tensor, ...]:
+        """Return made-up dark pictures, with their overviews where the network needs them."""
+        dark = 0.25 * pictures(batch, size or (96, 128), seed)
+        return (dark, overview(dark)) if self.network.decides_globally else (dark,)
 
     def parameter_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
         """Return groups by the network's parts, each with its own rate, and by decay: biases and scales are not decayed."""

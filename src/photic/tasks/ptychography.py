@@ -30,6 +30,8 @@ from photic.models.base import ModelConfig
 from photic.models.phase_retrieval import PhaseRetrievalConfig, PhaseRetrievalNetwork
 from photic.physics.ptychography import amplitudes, exit_waves, with_modes
 from photic.tasks.base import Batch, Phase, StepResult, Task, TaskConfig
+from photic.tasks.examples import diffraction
+from photic.tasks.interface import BATCH, GraphInterface, Port
 
 ACTS_ON = ("diffraction", "object")
 """What losses of this task compare."""
@@ -94,6 +96,22 @@ class PatchGraph(nn.Module):
         """Return complex patches."""
         patches: Tensor = self.network(amplitude * self.normalisation)
         return patches
+
+
+class PatchPlanes(nn.Module):
+    """A :class:`PatchGraph` whose patches are two real planes, which every runtime knows.
+
+    Args:
+        graph: normalisation and network.
+    """
+
+    def __init__(self, graph: PatchGraph) -> None:
+        super().__init__()
+        self.graph = graph
+
+    def forward(self, amplitude: Tensor) -> tuple[Tensor, Tensor]:
+        """Return real and imaginary part of patches."""
+        return self.graph.network.planes(amplitude * self.graph.normalisation)
 
 
 class PtychographyTask(Task):
@@ -191,6 +209,29 @@ class PtychographyTask(Task):
         """Return complex patches ``(B, C, N, N)``."""
         patches: Tensor = self.graph(batch["measurement"])
         return patches
+
+    def interface(self) -> GraphInterface:
+        """Return amplitudes in, the real and the imaginary plane of object patches out."""
+        side, together = self.network.size_px, self.network.num_patterns
+        shape = (BATCH, together, side, side)
+        said = f"Diffraction amplitudes (roots of counts) as measured, zero frequency at index {side // 2}" + (
+            "." if together == 1 else f"; groups of {together} neighbouring positions."
+        )
+        given = Port("amplitude", "float32", shape, said, "square root of photons", (0.0, None))
+        planes = [Port(part, "float32", shape, f"{part.capitalize()} part of the object's patches.") for part in ("real", "imaginary")]
+        return GraphInterface((given,), tuple(planes))
+
+    def tensor_graph(self) -> nn.Module:
+        """Return the graph with complex patches as two planes."""
+        return PatchPlanes(self.graph)
+
+    def example(self, batch: int = 2, size: tuple[int, int] | None = None, *, seed: int = 0) -> tuple[Tensor, ...]:
+        """Return made-up patterns: of random objects behind the probe it was trained with."""
+        side = self.network.size_px
+        if size not in (None, (side, side)):
+            raise ConfigError(f"size: this network takes patterns of {side} x {side} pixels and no others, got {size}")
+        probe = self.graph.probes[0].detach().cpu()
+        return (diffraction(batch, self.network.num_patterns, probe, float(self.graph.intensity_scale), seed),)
 
     def parameter_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
         """Return groups by part: network (biases are not decayed), probe, intensity scale, positions, a loss that learns."""

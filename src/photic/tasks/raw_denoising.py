@@ -24,7 +24,10 @@ from photic.metrics.comparison import ComparisonSpec
 from photic.models.base import ModelConfig
 from photic.models.raw_denoising import RawDenoiser, RawDenoiserConfig
 from photic.tasks.base import Batch, Phase, StepResult, Task, TaskConfig
+from photic.tasks.examples import raw_pictures
+from photic.tasks.interface import GraphInterface
 from photic.tasks.pictures import column_values, means, means_by, named_rows, picture_metric, side_by_side
+from photic.tasks.raw_ports import CLEAN, raw_inputs
 
 _SHOWN = 4
 
@@ -127,6 +130,14 @@ class RawDenoisingTask(Task):
         """Return clean pictures ``(B, 3, H, W)`` in camera colours."""
         pictures: Tensor = self.graph(batch["measurement"], batch["planes"], batch["noise"], batch["balance"])
         return pictures
+
+    def interface(self) -> GraphInterface:
+        """Return noisy measurements with what is known about them in, clean pictures out."""
+        return GraphInterface(raw_inputs(self.network.measurement, rggb=self.network.needs_rggb), (CLEAN,))
+
+    def example(self, batch: int = 2, size: tuple[int, int] | None = None, *, seed: int = 0) -> tuple[Tensor, ...]:
+        """Return made-up noisy raw pictures."""
+        return raw_pictures(batch, size or (96, 128), seed, self.network.measurement)
 
     def parameter_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
         """Return two groups: weights, which decay, and biases and scales, which do not."""

@@ -20,6 +20,7 @@ from photic.inference.card import card
 from photic.inference.description import describe
 from photic.inference.predictor import LoadedModel, load
 from photic.tasks.base import Task
+from photic.tasks.interface import GraphInterface
 
 CLASSES = ("scratch", "pit|<b>", "patch")
 THRESHOLDS = [0.1, 0.52, 0.9]
@@ -222,3 +223,34 @@ def test_missing_files_and_foreign_files_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "picture.png").write_bytes(b"x" * 100)
     with pytest.raises(CheckpointError, match="damaged or truncated"):
         load(tmp_path / "picture.png")
+
+
+def test_it_says_what_goes_in_and_what_comes_out(bundle: Path) -> None:
+    task, _ = made_task()
+    assert GraphInterface.from_json(load(bundle, "cpu").description["interface"]) == task.interface()
+    assert task.interface().outputs[0].shape == ("batch", len(CLASSES))
+
+
+def rewritten(bundle: Path, path: Path, **changes: Any) -> Path:
+    stored = read_checkpoint(bundle)
+    facts = {key: value for key, value in {**stored.description, **changes}.items() if value is not None or key not in changes}
+    return write_checkpoint(path, Checkpoint(weights=stored.weights, description=facts), sealed=True)
+
+
+def test_bundles_of_the_first_days_do_not_say_it_and_are_read_all_the_same(bundle: Path, tmp_path: Path) -> None:
+    old = rewritten(bundle, tmp_path / "old.photic", interface=None)
+    assert same_deployment(load(old, "cpu").task, load(bundle, "cpu").task)
+
+
+@pytest.mark.parametrize("forged", [[], {"inputs": [], "outputs": []}, {"inputs": [{"name": "../x"}], "outputs": []}], ids=str)
+def test_what_goes_in_and_comes_out_cannot_be_forged(bundle: Path, tmp_path: Path, forged: Any) -> None:
+    with pytest.raises(CheckpointError, match="missing or wrong: interface"):
+        load(rewritten(bundle, tmp_path / "forged.photic", interface=forged), "cpu")
+
+
+def test_a_bundle_that_says_other_tensors_than_its_network_has_is_refused(bundle: Path, tmp_path: Path) -> None:
+    task, _ = made_task()
+    said = task.interface().to_json()
+    said["inputs"][0]["shape"][1] = 1
+    with pytest.raises(CheckpointError, match="interface.*picture"):
+        load(rewritten(bundle, tmp_path / "other.photic", interface=said), "cpu")

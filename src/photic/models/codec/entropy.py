@@ -134,6 +134,10 @@ class EntropyModel(nn.Module, ABC):
         """Return what the coder makes, and the bits it takes by the integer tables; :meth:`fix` has been called."""
 
     @abstractmethod
+    def decoded(self, latents: Tensor) -> Tensor:
+        """Return the latents of :meth:`rounded` alone, without their bits; :meth:`fix` has been called."""
+
+    @abstractmethod
     def tabulate(self) -> None:
         """Write the integer tables of the present weights into buffers."""
 

@@ -54,6 +54,10 @@ class FactorizedEntropy(EntropyModel):
         bits = bits_of(self.density.likelihood_of_maps(with_noise(latents)))
         return Estimated(straight_through(latents, latents.round()), {"latents": bits})
 
+    def decoded(self, latents: Tensor) -> Tensor:
+        """Return rounded latents."""
+        return integers(latents)
+
     def rounded(self, latents: Tensor) -> Estimated:
         """Return what the coder makes."""
         symbols = integers(latents)

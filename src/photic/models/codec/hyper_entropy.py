@@ -106,6 +106,11 @@ class MeanScaleHyperprior(EntropyModel):
         rounded = straight_through(latents, (latents - means).round() + means)
         return Estimated(rounded, {"latents": bits_of(likelihood), "hyper": bits_of(self.density.likelihood_of_maps(noisy_hyper))})
 
+    def decoded(self, latents: Tensor) -> Tensor:
+        """Return latents rounded around their means."""
+        means = self.means(self.hyper_of(latents))
+        return integers(latents - means) + means
+
     def rounded(self, latents: Tensor) -> Estimated:
         """Return what the coder makes."""
         hyper = self.hyper_of(latents)
@@ -129,7 +134,11 @@ class MeanScaleHyperprior(EntropyModel):
     def distribution(self, hyper: Tensor) -> tuple[Tensor, Tensor]:
         """Return means (float32, in steps of 2^-10) and numbers of the scale tables ``(B, M, h, w)`` for integer hyper-latents."""
         means, scales = self.integer_synthesis(hyper).chunk(2, dim=1)
-        return (means * _UNIT).float(), torch.bucketize(scales.long().contiguous(), self.scale_limits.to(scales.device))
+        return _in_units(means), torch.bucketize(scales.long().contiguous(), self.scale_limits.to(scales.device))
+
+    def means(self, hyper: Tensor) -> Tensor:
+        """Return the means of :meth:`distribution` alone."""
+        return _in_units(self.integer_synthesis(hyper).chunk(2, dim=1)[0])
 
     def tabulate(self) -> None:
         """Write integer weights and tables."""
@@ -217,3 +226,8 @@ class _HyperOpened(Opened):
         means, levels = self.distribution(row, column)
         symbols = decode_symbols(data, levels.to(torch.uint8).numpy().ravel(), self.coder.scale_tables)
         return torch.from_numpy(symbols).view(means.shape).float() + means
+
+
+def _in_units(means: Tensor) -> Tensor:
+    """Return integers in steps of 2^-10 as float32."""
+    return (means * _UNIT).float()

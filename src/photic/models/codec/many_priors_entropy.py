@@ -68,6 +68,10 @@ class ManyPriorsEntropy(EntropyModel):
         bits = {"latents": bits_of(likelihood.view(latents.shape)), "index": index_bits[choice].flatten(1).sum(dim=1)}
         return Estimated(straight_through(latents, latents.round()), bits)
 
+    def decoded(self, latents: Tensor) -> Tensor:
+        """Return rounded latents."""
+        return integers(latents)
+
     def rounded(self, latents: Tensor) -> Estimated:
         """Return what the coder makes."""
         symbols = integers(latents)
