@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from photic.core.errors import StorageError
+from photic.core.errors import ConfigError, PhoticError, StorageError
 
 
 @contextmanager
@@ -39,6 +39,29 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def saved(path: Path | str, *, force: bool = False) -> Iterator[Path]:
+    """Give a temporary path that becomes ``path`` when all went well; for writers that write as they go.
+
+    Raises:
+        ConfigError: there is such a file already, and it is not forced.
+        StorageError: the file cannot be written; what was there before is unchanged.
+    """
+    path = Path(path)
+    if path.is_dir() or (path.exists() and not force):
+        raise ConfigError(f"{path}: is there already; give another name, or force (--force) to replace it")
+    try:
+        with atomic_path(path) as temporary:
+            yield temporary
+    except PhoticError:
+        raise
+    except OSError as error:
+        raise StorageError(
+            f"{path}: cannot be written: {error.strerror or error}; what was there before is unchanged. "
+            "Free some space, or make the folder writable, then try again"
+        ) from error
 
 
 def write_text(path: Path | str, text: str) -> Path:

@@ -2,21 +2,49 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from photic.core.errors import ConfigError
 from photic.core.plugins import file_model_of, load_reference
-from photic.core.schema import Config
+from photic.core.schema import Config, field_types
 from photic.inference.predictor import LoadedModel, load
+
+Options = TypeVar("Options", bound="FileOptions")
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileOptions(Config):
     """Base of the options of one prediction; what an application adds has defaults that serve most users."""
+
+
+def options_of(kind: type[Options], given: Mapping[str, Any], where: str = "options") -> Options:
+    """Return options of a kind from what somebody has said; what is None or none of its fields counts as not said.
+
+    Args:
+        kind: the options.
+        given: values by name, such as ``vars()`` of parsed arguments.
+        where: how they are called in error messages.
+
+    Raises:
+        ConfigError: a value of another type or out of range.
+    """
+    return kind.from_dict({name: given[name] for name in field_types(kind) if given.get(name) is not None}, where)
+
+
+def of_kind(options: FileOptions, kind: type[Options]) -> Options:
+    """Return options as what they are.
+
+    Raises:
+        ConfigError: they are of another kind.
+    """
+    if not isinstance(options, kind):
+        raise ConfigError(f"options: expected {kind.__name__}, got {type(options).__name__}")
+    return options
 
 
 @dataclass(frozen=True)
@@ -44,12 +72,18 @@ class FileModel(ABC):
 
     options_type: ClassVar[type[FileOptions]] = FileOptions
     """The options of :meth:`apply`; its fields are the command's options and the server's form fields."""
-    endings: ClassVar[tuple[str, ...]]
+    endings: tuple[str, ...]
     """Endings, with their dots, of files that are taken from folders and globs; lower case."""
-    writable: ClassVar[tuple[str, ...]]
+    writable: tuple[str, ...]
     """Endings, with their dots, that a result may have; empty where the answer is values alone."""
-    what: ClassVar[str] = "pictures"
+    what: str = "pictures"
     """What it takes, in the plural, for messages."""
+    mark: str = "_made"
+    """What is put behind a file's name where its result needs one and nobody chose."""
+    max_pixels: int = 250_000_000
+    """Larger pictures (of a scan: a larger object) are refused, as a DataError. Whoever uses the model may set another limit."""
+    is_guarded: bool = False
+    """Whether files that point to other files on this machine (HDF5 links) are refused. Whoever takes files from strangers sets it."""
 
     def __init__(self, model: LoadedModel) -> None:
         self.model = model
@@ -60,7 +94,24 @@ class FileModel(ABC):
         Args:
             source: the file that goes in.
         """
-        return self.writable[0] if self.writable else ""
+        endings = self.writable_of(source)
+        return endings[0] if endings else ""
+
+    def writable_of(self, source: Path) -> tuple[str, ...]:
+        """Return the endings, with their dots, that the result of this file may have: some or all of :attr:`writable`.
+
+        Args:
+            source: the file that goes in.
+        """
+        return self.writable
+
+    def check(self, options: FileOptions) -> None:
+        """Refuse options that this model cannot follow, whatever the file; before anything is read.
+
+        Raises:
+            ConfigError: they are not of type :attr:`options_type`, out of the model's range, or contradict each other.
+        """
+        of_kind(options, self.options_type)
 
     @abstractmethod
     def apply(
@@ -83,8 +134,22 @@ class FileModel(ABC):
 
         Raises:
             DataError: the file is no input of this model; nothing was written.
-            ConfigError: an option is out of range, or the output cannot be written.
+            ConfigError: an option is out of range, or the output is there already or has an ending that cannot be written.
+            StorageError: the disk is full, or the folder is not writable.
         """
+
+    def _options(self, options: FileOptions, kind: type[Options]) -> Options:
+        """Return checked options as what they are."""
+        self.check(options)
+        return of_kind(options, kind)
+
+    def _check_output(self, source: Path, output: Path | None) -> Path:
+        """Return where the result goes; refuse an ending that it cannot have."""
+        endings = self.writable_of(source)
+        if output is None or output.suffix.lower() not in endings:
+            called = "no name" if output is None else f"'{output.suffix}'"
+            raise ConfigError(f"{output or source}: expected a result that ends in {' or '.join(endings)}, got {called}")
+        return output
 
 
 class BatchFileModel(FileModel):
@@ -123,6 +188,21 @@ class BatchFileModel(FileModel):
         answer = self.answers([self.read(source, options)], options)[0]
         advance(1.0)
         return answer
+
+
+def with_warnings(make: Callable[[], Answer]) -> Answer:
+    """Return an answer with what was warned of while it was made among its notes, each once.
+
+    Not for several threads at once: Python has one list of warnings.
+
+    Args:
+        make: makes the answer.
+    """
+    with warnings.catch_warnings(record=True) as raised:
+        warnings.simplefilter("always", UserWarning)
+        answer = make()
+    texts = dict.fromkeys(str(warning.message) for warning in raised if warning.category is UserWarning)
+    return replace(answer, notes=(*answer.notes, *texts))
 
 
 def open_file_model(path: Path | str, device: str = "auto") -> FileModel:

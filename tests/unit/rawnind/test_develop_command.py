@@ -75,11 +75,11 @@ def test_without_an_output_results_lie_beside(raws):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--format", "dng", "--exposure", "1"], "--exposure: a DNG is not developed"),
-        (["--format", "tif", "--quality", "90"], "--quality: is for JPEG"),
+        (["--format", "dng", "--exposure", "1"], "exposure: a DNG is not developed"),
+        (["--format", "tif", "--quality", "90"], "quality: is for JPEG"),
         (["--format", "tif", "--mosaic"], "--mosaic: only a DNG"),
         (["--format", "dng", "--mosaic", "--demosaic", "menon"], "give one of them"),
-        (["--format", "jpg", "--space", "rec2020"], "--space"),
+        (["--format", "jpg", "--space", "rec2020"], "space: PNG"),
         (["--format", "exr", "--bits", "8"], "16 or 32"),
         (["--exposure", "40"], "exposure_ev"),
     ],

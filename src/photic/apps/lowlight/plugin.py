@@ -15,6 +15,7 @@ plugin = Plugin(
             summary="Enhance photographs, folders and videos, with a strength control", target="photic.apps.lowlight.predict:main"
         )
     },
+    file_models={"enhancement": "photic.apps.lowlight.file_model:EnhancementFiles"},
     evaluators={
         "enhancement": Command(
             summary="PSNR, SSIM, colour difference per picture against classical enhancers, and a sheet of before, after, truth",

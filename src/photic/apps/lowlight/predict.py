@@ -141,7 +141,7 @@ def _amount(target: Target) -> tuple[float, str]:
     """Return how much there is to do, and of what."""
     try:
         if target.is_video:
-            return video.num_frames(target.source), "frames"
+            return video.announced(target.source)[0], "frames"
         height, width = photo_size(target.source)
         return height * width / 1e6, "megapixels"
     except DataError:  # said when it is read

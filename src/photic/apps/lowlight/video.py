@@ -25,7 +25,7 @@ from torch import Tensor
 from photic.apps.lowlight.enhancing import check_strength, enhance_pixels, graph_of
 from photic.apps.lowlight.steadiness import CutDetector, SmoothedDecision, SteadyBrightness, luminance_variation
 from photic.core.errors import ConfigError, DataError, StorageError
-from photic.core.files import atomic_path
+from photic.core.files import saved
 from photic.data.photo.depth import as_kind, overview_of
 from photic.inference.predictor import LoadedModel
 
@@ -65,15 +65,15 @@ def is_video(path: Path | str) -> bool:
     return Path(path).suffix.lower() in SUFFIXES
 
 
-def num_frames(path: Path) -> int:
-    """Return how many frames a video has by its own account; 0 where it does not say.
+def announced(path: Path) -> tuple[int, tuple[int, int]]:
+    """Return how many frames a video has by its own account, and height and width; 0 where it does not say.
 
     Raises:
         DataError: it is no video that can be read.
     """
     reader = VideoReader(path)
     reader.close()
-    return reader.expected
+    return reader.expected, reader.announced_size
 
 
 def output_suffix(source: Path) -> str:
@@ -199,6 +199,9 @@ class VideoReader:
         fps = float(self._capture.get(cv2.CAP_PROP_FPS))
         self.expected = max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
         """Frames by the file's own account; 0 where it does not say."""
+        sides = (cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_WIDTH)
+        self.announced_size = (max(0, int(self._capture.get(sides[0]))), max(0, int(self._capture.get(sides[1]))))
+        """Height and width likewise."""
         self.notes: list[str] = []
         if not (math.isfinite(fps) and 0 < fps <= _MOST_FPS):
             self.notes.append(f"the file does not say how many frames a second has; {_USUAL_FPS:g} are taken")
@@ -294,7 +297,7 @@ def _codec(output: Path) -> str:
 @contextmanager
 def _working_file(output: Path) -> Iterator[Path]:
     """Give a temporary path with the output's ending, by which OpenCV chooses the container; it takes the output's name at the end."""
-    with atomic_path(output) as temporary:
+    with saved(output, force=True) as temporary:
         working = temporary.with_name(temporary.name + output.suffix)
         try:
             yield working

@@ -21,6 +21,7 @@ plugin = Plugin(
             summary="Reconstruct a scan: stitched complex object, pictures, refinement on request", target="photic.apps.ptycho.predict:main"
         )
     },
+    file_models={"ptychography": "photic.apps.ptycho.file_model:PtychographyFiles"},
     evaluators={
         "ptychography": Command(
             summary="R_amp, ring correlation of two halves of a scan, comparison with the truth", target="photic.apps.ptycho.evaluate:main"

@@ -1,9 +1,24 @@
-"""Options of commands that have to know how noisy a raw picture is."""
+"""Options of whatever has to know how noisy a raw picture is."""
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from photic.core.schema import Range
+from photic.inference.file_model import FileOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoiseOptions(FileOptions):
+    """What is known of a picture's noise; with neither, the file's own profile or an estimate from the picture tells."""
+
+    noise: Annotated[tuple[float, float] | None, Range(ge=0, lt=1)] = None
+    """a and b of the variance a x + b at the clean value x; black is 0, white is 1."""
+    iso: Annotated[float | None, Range(gt=0, le=1e8)] = None
+    """ISO value, instead of the file's; where no measured profile of the camera is at hand, the noise of a typical camera there."""
 
 
 def noise_argument(text: str) -> tuple[float, float]:

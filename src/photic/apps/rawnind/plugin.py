@@ -38,6 +38,10 @@ plugin = Plugin(
             target="photic.apps.rawnind.compressing.compress_command:predict",
         ),
     },
+    file_models={
+        "raw_denoising": "photic.apps.rawnind.file_model:RawDenoisingFiles",
+        "compression": "photic.apps.rawnind.compressing.file_model:CompressionFiles",
+    },
     describers={".phc": "photic.apps.rawnind.compressing.phc_info:describe"},
     default_models={"compression": "rawcompress"},
     evaluators={

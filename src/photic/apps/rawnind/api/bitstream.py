@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Self
 
 from photic.apps.rawnind.compressing.container import Header, read_header
-from photic.apps.rawnind.files.saving import saved
 from photic.core.errors import DataError
+from photic.core.files import saved
 
 
 @dataclass(frozen=True)

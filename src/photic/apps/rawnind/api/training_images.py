@@ -12,7 +12,7 @@ from photic.apps.rawnind.api.paired_task import PairedTask
 from photic.apps.rawnind.files.bands import bands_of
 from photic.apps.rawnind.files.exr import write_exr
 from photic.apps.rawnind.files.profiles import chromaticities
-from photic.apps.rawnind.files.saving import saved
+from photic.core.files import saved
 from photic.functional.demosaic import malvar
 from photic.functional.raw_colour import apply_matrix, camera_to_rec2020_batch
 from photic.tasks.base import Batch, Phase

@@ -17,12 +17,12 @@ from photic.apps.rawnind.compressing.phc_info import bpp_unit
 from photic.apps.rawnind.compressing.rate_target import WITHIN, search
 from photic.apps.rawnind.compressing.sources import TASK, is_photograph, read_source, source_megapixels, suffixes_for
 from photic.apps.rawnind.files.reading import MAX_PIXELS
-from photic.apps.rawnind.files.saving import saved
 from photic.apps.rawnind.noise_choice import ChosenNoise, choose_noise
 from photic.apps.rawnind.noise_options import add_noise_options
 from photic.apps.rawnind.noise_profiles import read_profiles
 from photic.apps.rawnind.picture import RawPicture
 from photic.core.errors import ConfigError, DataError
+from photic.core.files import saved
 from photic.core.plugins import default_model
 from photic.inference.memory import keep_freed_memory
 from photic.inference.outcome import Outcome, about

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from photic.apps.rawnind.files import camera_exif, tiff_stream
 from photic.apps.rawnind.files.bands import Band, bands_of, checked, regrouped
 from photic.apps.rawnind.files.developing import balance_of
-from photic.apps.rawnind.files.saving import saved
 from photic.apps.rawnind.files.tiff_stream import byte_values, doubles, fractions, longs, shorts, text
 from photic.apps.rawnind.picture import RawPicture
 from photic.core.errors import DataError
+from photic.core.files import saved
 from photic.data.photo import exif
 from photic.data.photo.exif import Directory, Tag
 from photic.functional.cfa import Pattern

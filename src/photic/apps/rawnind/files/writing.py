@@ -15,10 +15,10 @@ from photic.apps.rawnind.files.bands import Band, gathered, regrouped, turned_si
 from photic.apps.rawnind.files.developing import Developer, Development, encoded
 from photic.apps.rawnind.files.dng import write_linear_dng
 from photic.apps.rawnind.files.profiles import chromaticities, icc_profile
-from photic.apps.rawnind.files.saving import saved
 from photic.apps.rawnind.files.tiff_stream import longs, opaque, shorts
 from photic.apps.rawnind.picture import RawPicture
 from photic.core.errors import ConfigError, DataError
+from photic.core.files import saved
 from photic.data.photo import exif
 from photic.data.photo.exif import Directory, Tag
 from photic.data.photo.files import Photo, turned, write_photo
