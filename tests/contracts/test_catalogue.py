@@ -188,7 +188,7 @@ def like(default: Any, hint: Any, value: float) -> Any:
 
 @every_entry
 def test_its_json_schema_describes_every_field(kind: str, name: str) -> None:
-    from photic.core.forms import json_schema
+    from photic.cli.forms import json_schema
 
     (entry,) = registry_of(kind).entries(name)
     schema = json_schema(entry.fields())

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from photic.core.forms import json_schema
+from photic.cli.forms import json_schema
 from photic.cli.main import main
 from photic.core import index
 from photic.core.index import FieldInfo

@@ -89,7 +89,7 @@ def as_json(entry: Entry, *, fields: bool) -> dict[str, Any]:
         "source": entry.source,
     }
     if fields:
-        from photic.core.forms import json_schema
+        from photic.cli.forms import json_schema
 
         found = entry.fields()
         plain["fields"] = [{**dataclasses.asdict(field), "default": _jsonable(field.default)} for field in found]
