@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from photic import core, data, losses, metrics, models, tasks
     from photic.core import registry as _registry
     from photic.inference.predictor import load
+    from photic.inference.serve.server import serve
     from photic.workflows.bundle import bundle
     from photic.workflows.compare import compare
     from photic.workflows.config import TrainConfig
@@ -52,6 +53,7 @@ _HOMES = {
     "predict": "photic.workflows.predict",
     "recipe": "photic.workflows.recipes",
     "resume": "photic.workflows.train",
+    "serve": "photic.inference.serve.server",
     "train": "photic.workflows.train",
 }
 _PACKAGES = ("core", "data", "losses", "metrics", "models", "tasks")
@@ -98,6 +100,7 @@ __all__ = [
     "predict",
     "recipe",
     "resume",
+    "serve",
     "tasks",
     "train",
 ]

@@ -15,6 +15,7 @@ COMMANDS = {
     "train": Command(summary="Train from a recipe, your own YAML, or a stopped run", target="photic.cli.commands.train:main"),
     "evaluate": Command(summary="Measure a run on one of its splits, or on other data", target="photic.cli.commands.evaluate:main"),
     "predict": Command(summary="Apply a bundle or a run to files, folders or globs", target="photic.cli.commands.predict:main"),
+    "serve": Command(summary="Answer over HTTP: a file in, a file or JSON out", target="photic.cli.commands.serve:main"),
     "bundle": Command(summary="Put a finished run into one file that can be used anywhere", target="photic.cli.commands.bundle:main"),
     "info": Command(summary="Say what a bundle, a run or a compressed picture is", target="photic.cli.commands.info:main"),
     "compare": Command(summary="Put runs side by side", target="photic.cli.commands.compare:main"),
@@ -122,7 +123,7 @@ def help_page() -> str:
     """Return the text of ``photic --help``."""
     from photic.cli.parser import columns, examples, paragraph, section
 
-    groups = {"train and use": ("train", "evaluate", "predict", "compare", "bundle"), "look around": ("info", "list", "data", "demo")}
+    groups = {"train and use": ("train", "evaluate", "predict", "compare", "bundle", "serve"), "look around": ("info", "list", "data", "demo")}
     parts = [
         "usage: photic COMMAND ...",
         paragraph("Train, evaluate, compare and run neural networks that turn sensor measurements into images and decisions."),
