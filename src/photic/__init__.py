@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from photic.workflows.evaluate import evaluate
     from photic.workflows.predict import predict
     from photic.workflows.recipes import list_recipes, recipe
+    from photic.workflows.report import write_report
+    from photic.workflows.shelf import shelf
     from photic.workflows.train import resume, train
 
     __version__: str
@@ -54,7 +56,9 @@ _HOMES = {
     "recipe": "photic.workflows.recipes",
     "resume": "photic.workflows.train",
     "serve": "photic.inference.serve.server",
+    "shelf": "photic.workflows.shelf",
     "train": "photic.workflows.train",
+    "write_report": "photic.workflows.report",
 }
 _PACKAGES = ("core", "data", "losses", "metrics", "models", "tasks")
 _KINDS = {
@@ -101,8 +105,10 @@ __all__ = [
     "recipe",
     "resume",
     "serve",
+    "shelf",
     "tasks",
     "train",
+    "write_report",
 ]
 
 

@@ -19,8 +19,9 @@ import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from photic.core.errors import CheckpointError
 
@@ -135,7 +136,7 @@ def damaged(path: Path, reason: object) -> CheckpointError:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
+def opened(path: Path) -> Iterator[BufferedReader]:
     """Open a file to read it.
 
     Raises:

@@ -206,8 +206,8 @@ def named_model(name: Path | str) -> Path | None:
     different = [path for path in found[1:] if not filecmp.cmp(found[0], path, shallow=False)]
     if different:
         raise ConfigError(
-            f"{name}: several models go by this name: {', '.join(map(str, [found[0], *different]))}; give the path of the one that is meant, "
-            "or rename one (`photic models` lists them)"
+            f"{name}: several models go by this name: {', '.join(map(str, [found[0], *different]))}; give the path of the one that is "
+            "meant, or rename one (`photic models` lists them)"
         )
     return found[0] if found else None
 

@@ -14,10 +14,10 @@ SEARCH_PATH = "PHOTIC_MODELS"
 
 
 def user_folder() -> Path:
-    """Return the folder for models of the present user, by the conventions of the system; it need not exist.
+    r"""Return the folder for models of the present user, by the conventions of the system; it need not exist.
 
     ``$XDG_DATA_HOME/photic/models`` (``~/.local/share/photic/models``), ``~/Library/Application Support/photic/models`` on macOS,
-    ``%LOCALAPPDATA%\\photic\\models`` on Windows.
+    ``%LOCALAPPDATA%\photic\models`` on Windows.
     """
     given, home = os.environ.get("XDG_DATA_HOME", ""), Path.home()
     if given and Path(given).is_absolute():  # the convention: a relative one is to be ignored

@@ -67,8 +67,13 @@ def write_bundle(path: Path | str, task: Task, description: Mapping[str, Any], *
     learnt = {name for name, _ in task.graph.named_parameters()} if half else set()
     state = task.graph.state_dict() | _constants(task.graph)
     weights = {_GRAPH + name: tensor.half() if name in learnt else tensor for name, tensor in state.items()}
-    content = {**description, **task.description(), "interface": task.interface().to_json(), "bundle": FORMAT}
+    content = {**description, **told(task), "bundle": FORMAT}
     return write_checkpoint(path, Checkpoint(weights=weights, description=content), sealed=True)
+
+
+def told(task: Task) -> dict[str, Any]:
+    """Return what a task itself says in a bundle: its description, and what goes in and comes out."""
+    return {**task.description(), "interface": task.interface().to_json()}
 
 
 @torch.no_grad()
@@ -104,6 +109,9 @@ def task_of_bundle(checkpoint: Checkpoint, source: Path | str) -> Task:
     _check_interface(task, checkpoint.description.get("interface"), source)
     constants = _constants(task.graph)
     stored = {name.removeprefix(_GRAPH): tensor for name, tensor in checkpoint.weights.items()}
+    for name, tensor in stored.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise CheckpointError(f"{source}: {name} holds values that are not finite, so nothing it says would be; bundle another run")
     load_weights(task.graph, {name: tensor for name, tensor in stored.items() if name not in constants}, source)
     for name, constant in constants.items():
         if name not in stored or stored[name].shape != constant.shape:

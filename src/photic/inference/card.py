@@ -7,30 +7,55 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from photic.core.index import entries
+from photic.inference.measured import is_number, labels, levels, mapping, number
 
 FEW_POSITIVES = 30
 """Below so many test pictures with a class, the card calls the class's values uncertain."""
 
+LEVELS = {"iso": "ISO", "quality": "quality level"}
+"""Groups of test samples, as people call them."""
+AROUND = {
+    "processing.before": "before",
+    "processing.after": "after",
+    "processing.noise": "noise",
+    "noise_model": "noise",
+    "processing.tiling": "tiles",
+    "ptychography": "scan",
+}
+"""Places of a description that say what is done around the network, and how people call them."""
+
 _VALUES = ("ap", "auc", "precision", "recall", "f1")
 
 
-def card(description: Mapping[str, Any], usage: str | None = None, notes: str | None = None) -> str:
+def card(description: Mapping[str, Any], usage: str | None = None, notes: str | None = None, limits: Sequence[str] = ()) -> str:
     """Return the model card, Markdown, of a bundle's description.
 
     Args:
         usage: what goes in, what comes out and by which command, Markdown, where the task says so; None is a classifier of pictures.
         notes: what only people know, such as where it fails; Markdown of whoever makes the bundle.
-        description: as :func:`photic.inference.description.describe` gives it, with ``classes`` and ``thresholds``
-            of the task, and ``photic`` (version) and ``created`` of the bundle.
+        limits: what the task says of its limits, whole sentences.
+        description: as :func:`photic.inference.description.describe` gives it, with what the task says itself (``classes`` and
+            ``thresholds``, ``interface``, ...), and ``photic`` (version) and ``created`` of the bundle.
     """
     parts = [f"# {_cell(description['name'])}", _what(description), "## Use", usage or _use(description)]
+    ports = mapping(description.get("interface"))
+    if ports:
+        parts += ["## What goes in, what comes out", _ports(ports)]
+    around = list(around_network(description))
+    if around:
+        parts += [
+            "## Around the network",
+            "\n".join(f"- {part}{', ' + name if name else ''}: {_cell(text)}" for part, name, text in around),
+        ]
     test = description["metrics"]["test"]
     parts += ["## Measured", _measured(description)]
     if test and "at_tuned" in test:
         parts += ["### By class, at the stored thresholds", _by_class(description, test["at_tuned"]["per_class"])]
+    for kind, rows in levels(description).items():
+        parts += [f"### By {LEVELS[kind]}", _by_level(description, LEVELS[kind], rows)]
     parts += ["## Trained on", _trained_on(description["data"], _samples(description))]
     parts += ["## Settings", _table(("setting", "value"), [(key, _cell(value)) for key, value in _settings(description)])]
-    parts += ["## Limits", "\n".join(f"- {limit}" for limit in _limits(description))]
+    parts += ["## Limits", "\n".join(f"- {limit}" for limit in _limits(description, limits))]
     if notes:
         parts += ["## Notes", notes.strip()]
     terms = description["data"]["terms"] or "Terms of the training data: not stated when this file was made. Ask whoever made it."
@@ -67,23 +92,22 @@ def _measured(description: Mapping[str, Any]) -> str:
     test, data = description["metrics"]["test"], description["data"]
     if not test:
         return _validated(description) or "Not measured: the run had no test split, or was not finished."
-    number = (data["counts"] or {}).get("test")
+    count = (data["counts"] or {}).get("test")
     chosen = "Weights and thresholds" if "thresholds" in description else "Weights"
     said = (
-        f"On {number if number is not None else 'the'} test {_samples(description)} of the data set below, never used for training or "
+        f"On {count if count is not None else 'the'} test {_samples(description)} of the data set below, never used for training or "
         f"for any choice. {chosen} were chosen on the validation split."
     )
     if "at_tuned" not in test:
-        plain = [(key, _number(value)) for key, value in test.items() if isinstance(value, int | float)]
-        return f"{said}\n\n{_table(('value', 'test'), plain)}"
+        return f"{said}\n\n{_table(('value', 'test'), _values_of(description, test))}"
     rows: list[Sequence[str]] = [
-        (f"{average}, {label}", *(_number(test[place][average].get(value)) for value in _VALUES))
+        (f"{average}, {label}", *(number(test[place][average].get(value)) for value in _VALUES))
         for place, label in (("at_tuned", "stored thresholds"), ("at_0.5", "threshold 0.5"))
         for average in ("macro", "micro")
         if place in test
     ]
     intervals = [
-        f"macro {key.removeprefix('macro_').upper()} {_number(value['low'])} to {_number(value['high'])}"
+        f"macro {key.removeprefix('macro_').upper()} {number(value['low'])} to {number(value['high'])}"
         for key, value in test.get("intervals", {}).items()
         if key.startswith("macro_")
     ]
@@ -94,12 +118,12 @@ def _measured(description: Mapping[str, Any]) -> str:
 def _validated(description: Mapping[str, Any]) -> str:
     """Return what is known of a run without a test split: its validation at the step whose weights these are."""
     best = description["metrics"]["val"] or {}
-    values = [(_cell(key), _number(value)) for key, value in best.items() if isinstance(value, int | float)]
+    values = _values_of(description, best)
     if not values:
         return ""
-    number = (description["data"]["counts"] or {}).get("val")
+    count = (description["data"]["counts"] or {}).get("val")
     said = (
-        f"On {number if number is not None else 'the'} validation {_samples(description)} of the data set below, never used for training. "
+        f"On {count if count is not None else 'the'} validation {_samples(description)} of the data set below, never used for training. "
         "The run had no test split, and the step whose weights these are was chosen by these values, so they are slightly too good."
     )
     return f"{said}\n\n{_table(('value', 'validation'), values)}"
@@ -108,15 +132,69 @@ def _validated(description: Mapping[str, Any]) -> str:
 def _by_class(description: Mapping[str, Any], per_class: Mapping[str, Mapping[str, Any]]) -> str:
     thresholds = description["thresholds"]
     rows = [
-        (_cell(name), _number(threshold), *(_number(values.get(value)) for value in _VALUES), str(values.get("support", "")))
+        (_cell(name), number(threshold), *(number(values.get(value)) for value in _VALUES), str(values.get("support", "")))
         for (name, values), threshold in zip(per_class.items(), thresholds, strict=True)
     ]
     return _table(("class", "threshold", *(value.upper() for value in _VALUES), "test pictures with it"), rows)
 
 
+def _values_of(description: Mapping[str, Any], values: Mapping[str, Any]) -> list[Sequence[str]]:
+    """Return the values that count for the task, as people call them; where it names none, all numbers."""
+    known = {name: label for name, label in labels(description).items() if is_number(values.get(name))}
+    known = known or {name: name for name, value in values.items() if is_number(value)}
+    return [(_cell(label), number(values[name])) for name, label in known.items()]
+
+
+def _by_level(description: Mapping[str, Any], kind: str, rows: Mapping[str, Mapping[str, float]]) -> str:
+    """Return the values of groups of test samples."""
+    known = {name: label for name, label in labels(description).items() if any(name in values for values in rows.values())}
+    lines = [(level, *(number(values.get(name)) for name in known)) for level, values in rows.items()]
+    return _table((kind, *map(_cell, known.values())), lines)
+
+
+def around_network(description: Mapping[str, Any]) -> Iterable[tuple[str, str, str]]:
+    """Yield what is done before and after the network, and the numbers this rests on: part, name (perhaps empty), text."""
+    for place, part in AROUND.items():
+        found = description
+        for key in place.split("."):
+            found = mapping(found.get(key))
+        for name, value in found.items():
+            if value in (None, []):
+                continue
+            shown = ", ".join(map(_plain, value)) if isinstance(value, list) else _plain(value)
+            yield part, "" if name == "values" else name.replace("_", " "), shown
+
+
+def _plain(value: Any) -> str:
+    return f"{value:.6g}" if is_number(value) else str(value)
+
+
+def _ports(interface: Mapping[str, Any]) -> str:
+    rows = [
+        (
+            word,
+            f"`{port['name']}`",
+            f"{port['dtype']} ({', '.join(map(str, port['shape']))})",
+            _range(port["range"]),
+            _cell(port["unit"] or ""),
+            _cell(port["meaning"]),
+        )
+        for word, ports in (("in", interface["inputs"]), ("out", interface["outputs"]))
+        for port in ports
+    ]
+    return _table(("", "name", "type and axes", "range", "unit", "what it is"), rows)
+
+
+def _range(limits: Sequence[float | None] | None) -> str:
+    low, high = limits or (None, None)
+    if low is None and high is None:
+        return ""
+    return f"up to {high:g}" if low is None else f"from {low:g}" if high is None else f"{low:g} to {high:g}"
+
+
 def _samples(description: Mapping[str, Any]) -> str:
-    """Return what the samples are: pictures for a classifier, which the sentences of other tasks need not be about."""
-    return "pictures" if "classes" in description else "samples"
+    """Return what the samples are: what the task says, pictures for a classifier, or nothing in particular."""
+    return "pictures" if "classes" in description else description.get("samples") or "samples"
 
 
 def _trained_on(data: Mapping[str, Any], samples: str) -> str:
@@ -151,17 +229,19 @@ def _settings(description: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
     if best["value"] is not None:
         yield (
             "chosen",
-            f"epoch {str(best['epoch']).removesuffix('.0')}, step {best['step']}: {best['monitor']} {_number(best['value'])} on validation",
+            f"epoch {str(best['epoch']).removesuffix('.0')}, step {best['step']}: {best['monitor']} {number(best['value'])} on validation",
         )
 
 
-def _limits(description: Mapping[str, Any]) -> Iterable[str]:
+def _limits(description: Mapping[str, Any], limits: Sequence[str]) -> Iterable[str]:
+    split = "test" if description["metrics"]["test"] else "validation"
     yield (
-        "The values hold for pictures like those of the test split: same camera, light, material and preparation. "
+        f"The values hold for pictures like those of the {split} split: same camera, light, material and preparation. "
         "Measure again on your own before relying on a decision."
         if "classes" in description
-        else "The values hold for measurements like those of the test split, taken in the same way. Measure again on your own."
+        else f"The values hold for measurements like those of the {split} split, taken in the same way. Measure again on your own."
     )
+    yield from limits
     test = description["metrics"]["test"] or {}
     per_class = test.get("at_tuned", {}).get("per_class", {})
     support = {name: values.get("support", FEW_POSITIVES) for name, values in per_class.items()}
@@ -193,9 +273,12 @@ def _made_with(description: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _call(chosen: Mapping[str, Any]) -> str:
-    inside = ", ".join(f"{key}={value}" for key, value in chosen.items() if key != "name" and value is not None)
-    return f"{chosen.get('name', '')}({inside})"
+def _call(chosen: Any) -> str:
+    """Return a component with its settings as one would write it, components inside it likewise."""
+    if isinstance(chosen, Mapping):
+        inside = ", ".join(f"{key}={_call(value)}" for key, value in chosen.items() if key != "name" and value is not None)
+        return f"{chosen.get('name', '')}({inside})"
+    return f"[{', '.join(map(_call, chosen))}]" if isinstance(chosen, list) else str(chosen)
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -206,7 +289,3 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def _cell(value: Any) -> str:
     """Return text that cannot break out of its line or table cell: names come from files of others."""
     return re.sub(r"([|`*<\\])", r"\\\1", re.sub(r"\s+", " ", str(value))).strip()
-
-
-def _number(value: Any) -> str:
-    return "n/a" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)

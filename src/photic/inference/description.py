@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -16,6 +18,9 @@ SUFFIXES = (SUFFIX, ".safetensors")
 """Endings of files that hold a trained model."""
 MAX_SIDE_PX = 32_768
 """Largest side of ``image_size`` that is believed: a file must not make its reader allocate at will."""
+_STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+MAX_DEPTH = 32
+"""Deepest nesting of a description that is believed."""
 
 
 def describe(config: Mapping[str, Any], results: Mapping[str, Any], name: str, terms: str | None = None) -> dict[str, Any]:
@@ -28,14 +33,14 @@ def describe(config: Mapping[str, Any], results: Mapping[str, Any], name: str, t
         terms: on which terms the training data may be used.
     """
     data, best, portable = results.get("data") or {}, results.get("best") or {}, _portable(config)
-    size, comparison = image_size(config), results.get("comparison") or {}
+    comparison = results.get("comparison") or {}
     # Starting weights belong to the machine that trained; a model that is used brings its own.
     foreign = {"pretrained": False, "weights": None}
     model = {key: foreign.get(key, value) for key, value in portable["model"].items()}
     return {
         "name": name,
         "config": {"task": portable["task"], "model": model},
-        "preprocessing": {"image_size": size, **({} if size is None else {"resampling": "bilinear, averaging where a picture shrinks"})},
+        "preprocessing": {"image_size": image_size(config)},
         "data": {
             "name": config["data"]["name"],
             **{key: data.get(key) for key in ("counts", "fingerprint", "split_strategy")},
@@ -51,26 +56,13 @@ def describe(config: Mapping[str, Any], results: Mapping[str, Any], name: str, t
         "metrics": {"val": best.get("val"), "test": results.get("test")},
         # Which of them count, the most important one first; empty where the task says it in its own way.
         "scores": [{key: value[key] for key in ("name", "label", "higher_is_better")} for value in comparison.get("values", ())],
+        "samples": comparison.get("samples"),
         "parameters": results.get("parameters"),
         "requires": results.get("requires") or [],
         # The command line may hold paths and names that are nobody's business where the model goes.
         "environment": {key: value for key, value in (results.get("environment") or {}).items() if key != "command"},
         **({} if (noise := _noise(portable["data"])) is None else {"noise_model": noise}),
     }
-
-
-def merged(base: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a description with what another one adds; objects that both have are merged, anything else is the other's.
-
-    >>> merged({"preprocessing": {"image_size": None}, "name": "a"}, {"preprocessing": {"mean": 0.5}})
-    {'preprocessing': {'image_size': None, 'mean': 0.5}, 'name': 'a'}
-    """
-    both = {key: merged(base[key], more[key]) for key in base.keys() & more.keys() if _are_objects(base[key], more[key])}
-    return {**base, **more, **both}
-
-
-def _are_objects(*values: Any) -> bool:
-    return all(isinstance(value, Mapping) for value in values)
 
 
 def _noise(data: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -131,30 +123,96 @@ def _gaps(expected: Mapping[str, Any], given: Any, place: str = "") -> list[str]
 def _wrong(description: Mapping[str, Any]) -> list[str]:
     """Return what is missing in a bundle's description, or of another form than :func:`describe` and a task give."""
     empty = describe({"task": {"name": ""}, "model": {"name": ""}, "data": {"name": ""}}, {}, "")
+    del empty["scores"], empty["samples"]  # the first bundles came without
     gaps = _gaps({**empty, "created": "", "photic": "", "card": ""}, description)
     if gaps:
         return gaps
-    size, classes, thresholds = (
-        description["preprocessing"]["image_size"],
-        description.get("classes", []),
-        description.get("thresholds", []),
-    )
-    sized = isinstance(size, list) and len(size) == 2 and all(type(side) is int and 1 <= side <= MAX_SIDE_PX for side in size)
-    named = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
-    tuned = isinstance(thresholds, list) and all(type(value) in (int, float) and 0 <= value <= 1 for value in thresholds)
-    found = {
-        "bundle": description["bundle"] == FORMAT,
-        "preprocessing.image_size": size is None or sized,
-        "classes": named,
-        "thresholds": tuned and named and len(thresholds) == len(classes),
-    }
-    wrong = [place for place, ok in found.items() if not ok]
+    wrong = [place for place, fits in _FORMS.items() if not fits(_at(description, place))]
+    wrong += [] if description["bundle"] == FORMAT else ["bundle"]
+    if not wrong and len(description.get("thresholds", [])) != len(description.get("classes", [])):
+        wrong.append("thresholds")
     if "interface" in description:  # the first bundles came without
         try:
             GraphInterface.from_json(description["interface"])
         except DataError as error:
             wrong.append(str(error))
-    return wrong
+    return wrong or _not_plain(description)
+
+
+def _at(description: Mapping[str, Any], place: str) -> Any:
+    """Return the value at a place such as ``data.terms``; None where there is none, as bundles of earlier versions have it."""
+    found: Any = description
+    for key in place.split("."):
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found
+
+
+def _not_plain(description: Mapping[str, Any]) -> list[str]:
+    """Return a place that is nested too deeply to be anything of ours, a number that JSON has not, or text that would steer a terminal."""
+    waiting: list[tuple[str, int, Any]] = [("", 0, description)]
+    while waiting:
+        place, depth, value = waiting.pop()
+        steers = isinstance(value, str) and _STEERING.search(value)
+        if depth > MAX_DEPTH or steers or _STEERING.search(place) or (isinstance(value, float) and not math.isfinite(value)):
+            return [_STEERING.sub("?", place.lstrip("."))[:100]]
+        inside = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+        waiting += [(f"{place}.{key}", depth + 1, item) for key, item in inside]
+    return []
+
+
+def _optional(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or fits(value)
+
+
+def _listed(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(map(fits, value))
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, Mapping)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)
+
+
+def _is_named(value: Any) -> bool:
+    return isinstance(value, Mapping) and isinstance(value.get("name"), str)
+
+
+def _is_score(value: Any) -> bool:
+    return _is_named(value) and isinstance(value.get("label"), str) and isinstance(value.get("higher_is_better"), bool)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(type(number) is int for number in value.values())
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(type(side) is int and 1 <= side <= MAX_SIDE_PX for side in value)
+
+
+_FORMS: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("name", "created", "photic", "card", "data.name"), _is_text),
+    **dict.fromkeys(("config.task", "config.model"), _is_named),
+    **dict.fromkeys(("environment", "training.settings"), _is_object),
+    **dict.fromkeys(("data.fingerprint", "data.split_strategy", "data.terms", "input", "samples"), _optional(_is_text)),
+    **dict.fromkeys(("training.recipe", "training.status", "training.finished", "training.stopped"), _optional(_is_text)),
+    **dict.fromkeys(("training.photic", "training.best.monitor"), _optional(_is_text)),
+    **dict.fromkeys(("training.wall_seconds", "training.best.epoch", "training.best.step", "training.best.value"), _optional(_is_number)),
+    **dict.fromkeys(("metrics.val", "metrics.test", "processing", "noise_model", "ptychography"), _optional(_is_object)),
+    **dict.fromkeys(("data.counts", "parameters"), _optional(_is_count)),
+    **dict.fromkeys(("data.notes", "requires"), _listed(_is_text)),
+    "preprocessing.image_size": _optional(_is_size),
+    "scores": _optional(_listed(_is_score)),
+    "classes": _optional(_listed(_is_text)),
+    "thresholds": _optional(_listed(lambda value: _is_number(value) and 0 <= value <= 1)),
+}
+"""What stands at which place of a bundle's description; places that may be missing are optional."""
 
 
 def _portable(value: Any) -> Any:

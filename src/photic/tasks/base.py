@@ -51,6 +51,8 @@ class Task(nn.Module):
     criterion: BaseLoss
     usage: str | None = None
     """What goes in, what comes out and by which command, Markdown, for the card; None for classifiers of pictures."""
+    limits: tuple[str, ...] = ()
+    """What whoever relies on its models must know, whole sentences for the card; what holds for every model need not be said."""
 
     def start(self, read: Callable[[str], Mapping[str, Tensor]]) -> None:
         """Take in what parts of the network start from besides random weights; called once, when a training starts that is not resumed.

@@ -172,8 +172,23 @@ class MultilabelClassification(Task):
         return header, rows
 
     def description(self) -> dict[str, Any]:
-        """Return class names and thresholds."""
-        return {"classes": list(self.classes), "thresholds": list(self.thresholds)}
+        """Return class names and thresholds, and what is done to pictures and logits around the network."""
+        return {
+            "classes": list(self.classes),
+            "thresholds": list(self.thresholds),
+            "processing": {
+                "before": {
+                    "values": "RGB pictures of 8 bits (grey ones count as RGB) as shares of white, 0 to 1; then (value - mean) / std",
+                    "size": "as image_size says: bilinear, averaging where a picture shrinks; else each at its own",
+                    "mean": _digits(self.graph.mean),
+                    "std": _digits(self.graph.std),
+                },
+                "after": {
+                    "values": "sigmoid of each logit: probabilities of classes, independent of each other",
+                    "decision": "present where the probability is at least the class's threshold",
+                },
+            },
+        }
 
 
 @tasks.register("multilabel_classification")
@@ -220,6 +235,11 @@ class MultilabelClassificationConfig(TaskConfig):
             criterion.fit(torch.as_tensor(data.labels["train"]), None if objects is None else torch.as_tensor(objects))
             return MultilabelClassification(network, criterion, classes, self)
         return MultilabelClassification(network, criterion, classes, self, data.get("thresholds"))
+
+
+def _digits(values: Tensor) -> list[float]:
+    """Return float32 values with the digits they were written with."""
+    return [round(float(value), 7) for value in values.flatten()]
 
 
 def _sized(config: C, num_classes: int, section: str) -> C:

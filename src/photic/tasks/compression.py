@@ -29,7 +29,7 @@ from photic.tasks.examples import qualities, raw_pictures
 from photic.tasks.interface import BATCH, GraphInterface, Port
 from photic.tasks.pictures import column_values, means, means_by, named_rows, picture_metric, side_by_side
 from photic.tasks.raw_denoising import developed, in_space
-from photic.tasks.raw_ports import CLEAN, raw_inputs
+from photic.tasks.raw_ports import CLEAN, noise_model, raw_inputs, raw_preprocessing
 
 _SHOWN = 4
 _QUANTILE_SHARE = 1e-3
@@ -101,6 +101,12 @@ class CompressionTask(Task):
         "    photic compress photo.CR2 --model FILE -o photo.phc --quality 5\n    photic decompress photo.phc --model FILE -o photo.exr\n\n"
         "Input: raw files of Bayer cameras, or developed pictures where the network takes RGB.\n"
         "Output: .phc files, and from them linear DNG, OpenEXR, TIFF, PNG or JPEG with white balance and EXIF kept."
+    )
+    limits = (
+        "It is no archive: the mosaic and its noise are gone, and detail that was taken for noise with them.",
+        "A `.phc` file is decoded by this model alone; keep this file as long as those.",
+        "It relies on being told the noise (a and b of the variance a x + b), or on an estimate.",
+        "Quality and bits trade against each other: compare with others at like bits per pixel.",
     )
 
     def __init__(
@@ -318,13 +324,29 @@ class CompressionTask(Task):
         )
 
     def description(self) -> dict[str, Any]:
-        """Return what a reader of the weights needs."""
+        """Return what a reader of the weights needs: what goes in, what is done around the network, noise, levels, how pictures are cut."""
         network = self.network
         return {
             "input": f"raw files ({network.measurement})",
             "measurement": network.measurement,
             "iso": list(self.iso),
             "num_qualities": network.num_qualities,
+            "processing": {
+                "before": raw_preprocessing(network.measurement, rggb=True),
+                "after": {
+                    "values": "linear camera colours, black 0, white 1, not clamped, not white-balanced",
+                    "latents": "rounded to whole numbers",
+                    "levels": f"1 to {network.num_qualities}, fractions between them too" if network.num_qualities > 1 else "one",
+                },
+                "noise": noise_model(),
+                "tiling": {
+                    "latent_px": network.stride,
+                    "encoder_margin_px": network.encoder_halo_px,
+                    "decoder_margin_px": network.decoder_halo * network.stride,
+                    "align_px": network.tile_align,
+                    "padded_to_multiple_px": network.multiple,
+                },
+            },
         }
 
 

@@ -100,6 +100,11 @@ class EnhancementTask(Task):
         "Output: the same picture, brightened, denoised and coloured, in the same number of bits, with EXIF and ICC profile kept. "
         "Large pictures are enhanced in tiles with one decision about exposure and colour."
     )
+    limits = (
+        "How bright a picture ought to be cannot be known from a dark one: `--strength` is there for that.",
+        "What it shows where there was next to no light is an estimate from what other pictures look like. It is no evidence.",
+        "Its values are of pictures at their own size, without any choice of strength.",
+    )
 
     def __init__(self, graph: EnhancementGraph, criterion: BaseLoss, config: EnhancementConfig) -> None:
         super().__init__()
@@ -250,8 +255,26 @@ class EnhancementTask(Task):
         )
 
     def description(self) -> dict[str, Any]:
-        """Return what a reader of the weights needs."""
-        return {"input": "photographs of any size, sRGB-encoded, 8 or 16 bits per channel"}
+        """Return what a reader of the weights needs: what goes in, what is done around the network, how large pictures are cut."""
+        return {
+            "input": "photographs of any size, sRGB-encoded, 8 or 16 bits per channel",
+            "processing": {
+                "before": {
+                    "values": "sRGB-encoded pictures as shares of white, 0 to 1 (8 bits / 255, 16 bits / 65535)",
+                    "overview_px": OVERVIEW_PX if self.network.decides_globally else None,
+                    "decision": "about exposure and colour: once for a whole picture, from its overview (averaged down to a square); "
+                    "in videos, smoothed over time"
+                    if self.network.decides_globally
+                    else "none for a picture as a whole: each pixel from its surroundings",
+                },
+                "after": {"values": "clamped to 0 to 1, sRGB-encoded; strength s gives picture + s (result - picture)"},
+                "tiling": {
+                    "margin_px": self.network.margin_px,
+                    "align_px": self.network.tile_align,
+                    "padded_to_multiple_px": self.network.multiple,
+                },
+            },
+        }
 
 
 @tasks.register("enhancement")

@@ -137,6 +137,12 @@ class PtychographyTask(Task):
         "Output: the complex object, stitched over all positions, with coverage and pictures; `--refine N` goes on with N iterations "
         "through the forward model. Amplitudes are scaled by one number of the training set, which is stored here."
     )
+    limits = (
+        "It holds for scans like those of training: the same probe, distance, wavelength and pixel size. R_amp of another scan says how "
+        "well it fits there.",
+        "Patterns have the size it was trained on; others must be cropped, padded or binned before.",
+        "R_amp compares amplitudes, so it says nothing of a phase ramp or of a constant phase, which ptychography cannot know.",
+    )
 
     def __init__(
         self,
@@ -290,7 +296,7 @@ class PtychographyTask(Task):
         )
 
     def description(self) -> dict[str, Any]:
-        """Return what a reader of the weights needs: sizes, and what the training set was normalised with."""
+        """Return what a reader of the weights needs: sizes, what the training set was normalised with, what is done around the network."""
         probes = self.graph.probes
         side, together = self.network.size_px, self.network.num_patterns
         return {
@@ -305,6 +311,23 @@ class PtychographyTask(Task):
                 "refined_probe": self.refined_probe,
                 "scaled_probe": self.scaled_probe,
                 "scans": list(self.scan_names),
+                "gridsize": round(together**0.5),
+                "intensity_scale": float(self.graph.intensity_scale.detach()),
+            },
+            "processing": {
+                "before": {
+                    "values": "amplitudes (square roots of counts), zero frequency in the middle of the detector, times the training set's "
+                    "normalisation",
+                    "normalisation": float(self.graph.normalisation),
+                    "groups": "a pattern alone" if together == 1 else f"{together} patterns that overlap; positions relative to their mean",
+                },
+                "after": {
+                    "values": "complex object patches, one for each pattern",
+                    "stitching": "patches at their positions, averaged with the probe's intensity as weight",
+                    "probe": "the model's where the command is not told otherwise: training refined it"
+                    if self.refined_probe and probes.shape[0] == 1
+                    else "the scan's" + (", scaled to its counts as in training" if self.scaled_probe else ""),
+                },
             },
         }
 

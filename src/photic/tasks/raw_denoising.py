@@ -27,7 +27,7 @@ from photic.tasks.base import Batch, Phase, StepResult, Task, TaskConfig
 from photic.tasks.examples import raw_pictures
 from photic.tasks.interface import GraphInterface
 from photic.tasks.pictures import column_values, means, means_by, named_rows, picture_metric, side_by_side
-from photic.tasks.raw_ports import CLEAN, raw_inputs
+from photic.tasks.raw_ports import CLEAN, noise_model, raw_inputs, raw_preprocessing
 
 _SHOWN = 4
 
@@ -65,6 +65,13 @@ class RawDenoisingTask(Task):
         "    photic predict FILE photo.CR2 -o photo.dng\n    photic predict FILE photos/ -o clean/ --strength 0.8\n\n"
         "Input: raw files of Bayer and, where the network takes any pattern, X-Trans cameras; linear DNG.\n"
         "Output: linear DNG, OpenEXR, TIFF, PNG or JPEG, with brightness, white balance and EXIF kept."
+    )
+    limits = (
+        "It relies on being told the noise (a and b of the variance a x + b), or on an estimate: where these are wrong by more than a "
+        "factor of about 1.5 in standard deviation, it leaves noise or smooths too much.",
+        "Noise of other kinds than it learnt from, such as banding, hot pixels, or what a camera's own denoising leaves, is not removed "
+        "reliably.",
+        "Above the ISO values it was trained for, and in their upper range, fine detail may be made up. It is no evidence.",
     )
 
     def __init__(self, graph: RawDenoisingGraph, criterion: BaseLoss, config: RawDenoisingConfig, iso: Sequence[float] = ()) -> None:
@@ -181,8 +188,22 @@ class RawDenoisingTask(Task):
         )
 
     def description(self) -> dict[str, Any]:
-        """Return what a reader of the weights needs."""
-        return {"input": f"raw files ({self.network.measurement})", "measurement": self.network.measurement, "iso": list(self.iso)}
+        """Return what a reader of the weights needs: what goes in, what is done around the network, noise, how large pictures are cut."""
+        network = self.network
+        return {
+            "input": f"raw files ({network.measurement})",
+            "measurement": network.measurement,
+            "iso": list(self.iso),
+            "processing": {
+                "before": raw_preprocessing(network.measurement, rggb=network.needs_rggb),
+                "after": {
+                    "values": "linear camera colours, black 0, white 1, not clamped, not white-balanced; "
+                    "strength s up to 1 gives D + s (result - D), where D is the classical demosaicer's picture"
+                },
+                "noise": noise_model(),
+                "tiling": {"margin_px": network.margin_px, "align_px": network.tile_align, "padded_to_multiple_px": network.multiple},
+            },
+        }
 
 
 def in_space(picture: Tensor, batch: Batch, space: Literal["camera", "rec2020"]) -> Tensor:

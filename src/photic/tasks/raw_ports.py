@@ -28,3 +28,30 @@ def raw_inputs(measurement: Measurement, *, rggb: bool) -> tuple[Port, ...]:
         Port("noise", "float32", (BATCH, 2), "a and b of the noise's variance a x + b at the clean value x.", None, (0.0, None)),
         Port("balance", "float32", (BATCH, 3), "As-shot white balance: factors of red, green, blue that make grey grey, green 1."),
     )
+
+
+def raw_preprocessing(measurement: Measurement, *, rggb: bool) -> dict[str, str]:
+    """Return what is done to a raw picture before the network, for its description.
+
+    Args:
+        measurement: what the network takes.
+        rggb: mosaics must be Bayer and begin with red, green / green, blue.
+    """
+    values = "linear, (value - black) / (white - black), not clamped below 0, not white-balanced"
+    if measurement == "rgb":
+        return {"values": values, "mosaics": "demosaiced first (Malvar for Bayer, normalised convolution for X-Trans)"}
+    known = "Bayer, beginning red, green / green, blue" if rggb else "Bayer, beginning red, green / green, blue, or X-Trans at one phase"
+    return {
+        "values": values,
+        "mosaics": f"{known}; others are continued at the top and left, mirrored about their first pixels, until they begin so, and the "
+        "result is cut",
+        "planes": "1 where a pixel sees red, green, blue",
+    }
+
+
+def noise_model() -> dict[str, str]:
+    """Return how noise is told to networks for raw pictures, for their description."""
+    return {
+        "variance": "a x + b at the clean value x, a share of white",
+        "told": "a and b of each picture: as given, by the file, by profiles of cameras, by its ISO value, or estimated from the picture",
+    }

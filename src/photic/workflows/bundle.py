@@ -11,9 +11,10 @@ from typing import Any
 from photic.core.container import read_header
 from photic.core.errors import CheckpointError, ConfigError
 from photic.core.files import atomic_path
-from photic.inference.bundle import round_to_half, same_deployment, write_bundle
+from photic.core.shelf import SUFFIX
+from photic.inference.bundle import round_to_half, same_deployment, told, write_bundle
 from photic.inference.card import card
-from photic.inference.description import SUFFIX, describe, run_name
+from photic.inference.description import describe, run_name
 from photic.inference.predictor import load, load_file
 from photic.tracking.run import Run
 
@@ -95,7 +96,7 @@ def bundle(
     if half:
         round_to_half(own.task)
         notes = "\n\n".join(text for text in (notes, _HALF) if text)
-    description["card"] = card(description | own.task.description(), own.task.usage, notes)
+    description["card"] = card({**description, **told(own.task)}, own.task.usage, notes, own.task.limits)
     try:
         with atomic_path(output) as temporary:
             write_bundle(temporary, own.task, description, half=half)

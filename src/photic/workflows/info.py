@@ -10,9 +10,12 @@ from typing import Any
 
 from photic.core.container import read_header, verify_seal
 from photic.core.errors import CheckpointError, DataError, PhoticError
-from photic.core.plugins import describer_of, load_reference, shipped_models
+from photic.core.plugins import describer_of, load_reference, model_source
 from photic.inference.description import SUFFIXES, check_bundle, describe, is_bundle, run_name
 from photic.tracking.run import Run
+
+_TOLD = ("classes", "thresholds", "input", "processing", "ptychography")
+"""What a task says of itself in the results of a run."""
 
 
 @dataclass(frozen=True)
@@ -77,16 +80,19 @@ def info(path: Path | str) -> ModelInfo:
     """Return what is known about a trained model. A sealed file is checked as a whole.
 
     Args:
-        path: a bundle, a checkpoint, a run folder, or the name of a model that comes with Photic.
+        path: a bundle, a checkpoint, a run folder, or the name of a model (`photic models` lists them).
 
     Raises:
         CheckpointError: the file is missing, damaged, altered, or of a newer format.
         DataError: the folder is no run.
+        UnknownNameError: neither a path nor the name of a model.
+        ConfigError: several models go by this name.
     """
     path = Path(path)
-    if not path.exists():
-        path = shipped_models().get(str(path), path)
-    if path.suffix in SUFFIXES and not path.is_dir():
+    if path.suffix in SUFFIXES and not (path / "config.yaml").is_file():
+        return _of_file(path)
+    path = model_source(path)
+    if path.suffix in SUFFIXES and path.is_file():
         return _of_file(path)
     try:
         run = Run.open(path)
@@ -95,8 +101,8 @@ def info(path: Path | str) -> ModelInfo:
             return _of_file(path)  # the reader says what it is
         raise
     config, results = run.config, run.results
-    facts = describe(config, results, run_name(run.path))
-    return ModelInfo("run", run.path, {**facts, **{key: results.get(key) for key in ("classes", "thresholds", "input")}}, None)
+    told = {key: results[key] for key in _TOLD if results.get(key) is not None}
+    return ModelInfo("run", run.path, {**describe(config, results, run_name(run.path)), **told}, None)
 
 
 def task_of(path: Path | str) -> str | None:
@@ -115,8 +121,6 @@ def task_of(path: Path | str) -> str | None:
 
 
 def _of_file(path: Path) -> ModelInfo:
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file")
     header = read_header(path)
     if header.sha256 is not None:
         verify_seal(path, header.sha256)
@@ -133,4 +137,10 @@ def _of_file(path: Path) -> ModelInfo:
         check_bundle(description, header.sha256 is not None, path)
         return ModelInfo("bundle", path, description, file)
     own = {key: value for key, value in description.items() if key != "config"}
-    return ModelInfo("checkpoint", path, {**describe(description["config"], {}, path.name), **own}, file)
+    try:
+        facts = describe(description["config"], {}, path.name)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(
+            f"{path}: its configuration is not what Photic's training writes ({error!r}); use another checkpoint"
+        ) from error
+    return ModelInfo("checkpoint", path, {**facts, **own}, file)

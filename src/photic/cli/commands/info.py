@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from photic.cli.parser import Parser, terminal_width
 from photic.core.errors import ConfigError
+from photic.core.index import is_known
+from photic.core.plugins import advice, shipped_models
+from photic.inference.card import LEVELS, around_network
+from photic.inference.measured import labels, levels, mapping, number, scores
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,6 +25,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = (
     ("photic info model.photic", "what a bundle is, how good, on what; and whether it is whole"),
+    ("photic info rawdenoise", "the same of a model that comes with Photic, or of one of yours by its name (`photic models`)"),
     ("photic info runs/severstal/ID", "the same of a run"),
     ("photic info model.photic --card > card.md", "the card to read"),
     ("photic info model.photic --json", "everything, for programs"),
@@ -28,13 +36,13 @@ EXAMPLES = (
 def parser() -> Parser:
     """Return the command's arguments."""
     made = Parser(
-        "info", "Say what a bundle, a checkpoint, a run or a compressed picture is.", EXAMPLES, usage="FILE|RUN [--card | --json]"
+        "info", "Say what a bundle, a checkpoint, a run or a compressed picture is.", EXAMPLES, usage="FILE|RUN|NAME [--card | --json]"
     )
     made.add_argument(
         "path",
         type=Path,
-        metavar="FILE|RUN",
-        help="a bundle, a checkpoint, the folder of a run, the name of a model that comes with Photic, or a compressed photograph (.phc)",
+        metavar="FILE|RUN|NAME",
+        help="a bundle, a checkpoint, the folder of a run, the name of a model (`photic models`), or a compressed photograph (.phc)",
     )
     form = made.add_mutually_exclusive_group()
     form.add_argument("--card", action="store_true", help="print the model card (Markdown) of a bundle")
@@ -83,6 +91,8 @@ def _print(found: ModelInfo) -> None:
     classes = found.facts.get("classes") or []
     if classes:
         console.print(_classes(found.facts, classes))
+    for table in _levels(found.facts):
+        console.print(table)
 
 
 def _essentials(rows: Iterable[tuple[str, str]]) -> Table:
@@ -100,49 +110,126 @@ def _rows(found: ModelInfo) -> Iterator[tuple[str, str]]:
     facts, training, data = found.facts, found.facts["training"], found.facts["data"]
     yield "path", str(found.path)
     if found.file is not None:
-        checksum = f"checksum correct ({found.file['sha256'][:16]})" if found.file["sha256"] else "no checksum"
-        yield "file", f"{found.file['size_bytes'] / 1e6:.1f} MB, {found.file['num_tensors']} tensors, {checksum}"
+        yield "file", f"{found.file['size_bytes'] / 1e6:.1f} MB, {found.file['num_tensors']} tensors"
+        yield "checksum", f"correct (SHA-256 {found.file['sha256']})" if found.file["sha256"] else "none"
     if training["status"] not in (None, "completed"):
         yield "status", training["status"]
     parameters = (facts["parameters"] or {}).get("total")
-    number = f", {parameters:,} parameters" if parameters else ""
-    yield "network", f"{facts['config']['model']['name']}{number}; task {facts['config']['task']['name']}"
+    number_of = f", {parameters:,} parameters" if parameters else ""
+    yield "network", f"{facts['config']['model']['name']}{number_of}; task {facts['config']['task']['name']}"
+    yield from _needs(facts)
+    yield from _ports(facts)
+    for part, texts in groupby(around_network(facts), key=itemgetter(0)):
+        yield part, "; ".join(f"{name} {text}".strip() for _, name, text in texts)
+    counts = ", ".join(f"{count} {split}" for split, count in (data["counts"] or {}).items())
+    fingerprint = f", fingerprint {data['fingerprint'][:12]}" if data["fingerprint"] else ""
+    yield "data", f"{data['name']}{f': {counts}' if counts else ''}{fingerprint}"
+    for note in data["notes"]:
+        yield "", note
+    if data["terms"] or found.kind == "bundle":
+        yield "terms", data["terms"] or "not stated"
+    yield from _measured(facts)
+    yield from _trained(found)
+    for place, command in enumerate(_commands(found)):
+        yield "" if place else "use", command
+
+
+def _needs(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield which parts of a model are not installed here."""
+    config = facts["config"]
+    lacking = [f"the {what} '{config[what]['name']}'" for what in ("task", "model") if not is_known(f"{what}s", config[what]["name"])]
+    if lacking:
+        yield "not here", f"{' and '.join(lacking)}: not known to what is installed{advice(facts['requires'])}"
+
+
+def _ports(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what goes in and what comes out: of the deployed graph where the file says it, else in words."""
     size = facts["preprocessing"]["image_size"]
     if facts.get("input"):
         yield "input", str(facts["input"])
     else:
         yield "pictures", f"resized to {size[0]} x {size[1]} px (height x width)" if size else "at their own size"
-    counts = ", ".join(f"{count} {split}" for split, count in (data["counts"] or {}).items())
-    fingerprint = f", fingerprint {data['fingerprint'][:12]}" if data["fingerprint"] else ""
-    yield "data", f"{data['name']}{f': {counts}' if counts else ''}{fingerprint}"
-    if data["terms"] or found.kind == "bundle":
-        yield "terms", data["terms"] or "not stated"
-    best = training["best"]
+    if facts.get("interface"):
+        from photic.tasks.interface import GraphInterface
+
+        for line in GraphInterface.from_json(facts["interface"]).lines():
+            word, _, text = line.partition("  ")
+            yield word, text
+
+
+def _measured(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    best, test = facts["training"]["best"], facts["metrics"]["test"] or {}
     if best["value"] is not None:
-        yield "validation", f"{best['monitor']} {_number(best['value'])} at epoch {str(best['epoch']).removesuffix('.0')}"
-    yield from _measured(facts["metrics"]["test"] or {})
-    if training["photic"] or training["finished"]:
-        yield "trained", f"Photic {training['photic'] or '?'}{', ' + training['finished'] if training['finished'] else ''}"
-    if found.kind == "bundle":
-        yield "bundled", f"Photic {facts['photic']}, {facts['created']}"
-
-
-def _measured(test: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    plain = "  ".join(f"{name} {_number(value)}" for name, value in test.items() if isinstance(value, float) and name != "loss")
-    if plain:
-        yield "test", plain
+        yield (
+            "validation",
+            f"{best['monitor']} {number(best['value'])} at epoch {str(best['epoch']).removesuffix('.0')}, which chose the weights",
+        )
     for place, label in (("at_tuned", "stored thresholds"), ("at_0.5", "threshold 0.5")):
         if place in test:
-            macro = test[place]["macro"]
-            values = "  ".join(f"{name.upper()} {_number(macro.get(name))}" for name in ("ap", "auc", "f1"))
+            macro = mapping(mapping(test[place]).get("macro"))
+            values = "  ".join(f"{name.upper()} {number(macro.get(name))}" for name in ("ap", "auc", "f1"))
             yield "test", f"macro {values}  ({label})"
+    found = [] if "at_tuned" in test else scores(facts)
+    if found:
+        yield ("test" if found[0].split == "test" else "", "  ".join(map(str, found)))
+    elif not test and best["value"] is None:
+        yield "measured", "not at all, as far as this says"
+
+
+def _trained(found: ModelInfo) -> Iterator[tuple[str, str]]:
+    training, settings = found.facts["training"], mapping(found.facts["training"]["settings"])
+    known = (
+        ("recipe", training["recipe"]),
+        ("seed", settings.get("seed")),
+        ("optimizer", mapping(settings.get("optimizer")).get("name")),
+        ("loss", mapping(settings.get("loss")).get("name")),
+        ("at most", _epochs(mapping(settings.get("training")).get("num_epochs"))),
+        ("took", None if not training["wall_seconds"] else f"{training['wall_seconds'] / 60:.0f} minutes"),
+        ("finished", training["finished"]),
+        ("by", training["photic"] and f"Photic {training['photic']}"),
+    )
+    text = ", ".join(f"{name} {value}" for name, value in known if value is not None)
+    if text:
+        yield "trained", text
+    if found.kind == "bundle":
+        yield "bundled", f"Photic {found.facts['photic']}, {found.facts['created']}; all settings: photic info FILE --json"
+
+
+def _epochs(count: Any) -> str | None:
+    return None if count is None else f"{count} epochs"
+
+
+def _commands(found: ModelInfo) -> list[str]:
+    """Return commands that use a model: those of its card, or in general."""
+    shown = found.path.stem if found.path in shipped_models().values() else str(found.path)
+    use = (found.card or "").partition("\n## Use\n")[2].partition("\n## ")[0]
+    written = re.findall(r"^ {4}(photic .+)$", use, re.MULTILINE)
+    if written:
+        return [re.sub(r"\bFILE\b", lambda _: shown, command) for command in written[:4]]
+    return [f"photic predict {shown} FILES ..."] if found.kind != "checkpoint" else []
+
+
+def _levels(facts: dict[str, Any]) -> Iterator[Table]:
+    """Yield a table of values by ISO, by quality level."""
+    from rich import box
+    from rich.table import Table
+
+    for kind, rows in levels(facts).items():
+        known = {name: label for name, label in labels(facts).items() if any(name in values for values in rows.values())}
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+        table.add_column(LEVELS[kind], justify="right", no_wrap=True)
+        for label in known.values():
+            table.add_column(label, justify="right")
+        for level, values in rows.items():
+            table.add_row(level, *(number(values.get(name)) for name in known))
+        yield table
 
 
 def _classes(facts: dict[str, Any], classes: Sequence[str]) -> Table:
     from rich import box
     from rich.table import Table
 
-    per_class = ((facts["metrics"]["test"] or {}).get("at_tuned") or {}).get("per_class", {})
+    per_class = mapping(mapping(mapping(facts["metrics"]["test"]).get("at_tuned")).get("per_class"))
     thresholds = facts.get("thresholds") or [None] * len(classes)
     columns = ("ap", "auc", "precision", "recall", "f1") if per_class else ()
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
@@ -150,11 +237,7 @@ def _classes(facts: dict[str, Any], classes: Sequence[str]) -> Table:
     for name in ("threshold", *columns, *(("positives",) if per_class else ())):
         table.add_column(name, justify="right", no_wrap=True)
     for name, threshold in zip(classes, thresholds, strict=True):
-        values = per_class.get(name, {})
+        values = mapping(per_class.get(name))
         support = (str(values.get("support", "")),) if per_class else ()
-        table.add_row(name, _number(threshold), *(_number(values.get(column)) for column in columns), *support)
+        table.add_row(name, number(threshold), *(number(values.get(column)) for column in columns), *support)
     return table
-
-
-def _number(value: Any) -> str:
-    return "n/a" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
