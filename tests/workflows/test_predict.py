@@ -19,7 +19,7 @@ import photic.workflows.predict as predict_module
 from photic.apps.defects.rle import decode
 from photic.apps.defects.synthetic import CLASSES, draw_strip
 from photic.core.checkpoint import Checkpoint, write_checkpoint
-from photic.core.errors import ConfigError, DataError, UnknownNameError
+from photic.core.errors import ConfigError, DataError, StorageError, UnknownNameError
 from photic.inference.activation import activation_maps
 from photic.inference.predictor import LoadedModel, load
 from photic.workflows.predict import predict
@@ -199,7 +199,9 @@ def test_a_failure_on_the_way_leaves_no_half_output(
     with pytest.raises(RuntimeError, match="device lost"):
         predict(model, strips, tmp_path / "out.csv", force=True, quiet=True)
     assert (tmp_path / "out.csv").read_text() == "earlier"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "strips"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "out.csv.partial", "strips"]
+    with pytest.raises(ConfigError, match=r"interrupted; go on with it \(--force --skip-existing\)"):
+        predict(model, strips, tmp_path / "out.csv", skip_existing=True, quiet=True)
 
 
 def test_bad_requests_are_refused_before_anything_is_computed(model: LoadedModel, strips: Path, tmp_path: Path) -> None:
@@ -212,13 +214,13 @@ def test_bad_requests_are_refused_before_anything_is_computed(model: LoadedModel
     with pytest.raises(ConfigError, match="batch_size must be at least 1"):
         predict(model, strips, tmp_path / "out.csv", batch_size=0, quiet=True)
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="cannot be written"):
+    with pytest.raises(StorageError, match="cannot be written"):
         predict(model, strips, tmp_path / "file" / "out.csv", quiet=True)
 
 
 def test_an_empty_list_on_standard_input_is_an_error(model: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO("\n"))
-    with pytest.raises(DataError, match="no pictures to predict: the list is empty"):
+    with pytest.raises(DataError, match="list on standard input is empty"):
         predict(model, "-", tmp_path / "out.csv", quiet=True)
 
 

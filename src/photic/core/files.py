@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,6 +63,27 @@ def saved(path: Path | str, *, force: bool = False) -> Iterator[Path]:
             f"{path}: cannot be written: {error.strerror or error}; what was there before is unchanged. "
             "Free some space, or make the folder writable, then try again"
         ) from error
+
+
+@contextmanager
+def atomic_folder(folder: Path | str) -> Iterator[Path]:
+    """Give a new folder beside ``folder``, which must not be there or be empty; on success it takes that name, with all that is in it.
+
+    If the block raises, it is removed.
+    """
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
+    temporary.mkdir()
+    try:
+        yield temporary
+        if folder.is_dir():
+            folder.rmdir()  # an empty one; Windows renames to no name that is there
+        temporary.replace(folder)
+        _sync_folder(folder.parent)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
 
 
 def write_text(path: Path | str, text: str) -> Path:

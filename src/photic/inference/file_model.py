@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -105,8 +105,21 @@ class FileModel(ABC):
         """
         return self.writable
 
-    def check(self, options: FileOptions) -> None:
+    def files_of(self, source: Path, output: Path) -> tuple[Path, ...]:
+        """Return all files that are written for a result, itself first.
+
+        Args:
+            source: the file that goes in.
+            output: where the result goes.
+        """
+        return (output,)
+
+    def check(self, options: FileOptions, endings: Collection[str] = ()) -> None:
         """Refuse options that this model cannot follow, whatever the file; before anything is read.
+
+        Args:
+            options: what was asked for.
+            endings: endings of the results, with their dots, lower case, where they are known.
 
         Raises:
             ConfigError: they are not of type :attr:`options_type`, out of the model's range, or contradict each other.
@@ -138,9 +151,9 @@ class FileModel(ABC):
             StorageError: the disk is full, or the folder is not writable.
         """
 
-    def _options(self, options: FileOptions, kind: type[Options]) -> Options:
+    def _options(self, options: FileOptions, kind: type[Options], output: Path | None = None) -> Options:
         """Return checked options as what they are."""
-        self.check(options)
+        self.check(options, () if output is None else (output.suffix.lower(),))
         return of_kind(options, kind)
 
     def _check_output(self, source: Path, output: Path | None) -> Path:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import glob
+import os
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,8 @@ from photic.core.arguments import whole_number
 from photic.core.errors import ConfigError, DataError
 
 _SHOWN = 3
+LIST = "-"
+"""The input that stands for a list of files on standard input."""
 
 
 @dataclass(frozen=True)
@@ -40,19 +44,45 @@ class Kinds:
     """What results of a file are, in the plural."""
 
 
-def add_file_options(parser: argparse.ArgumentParser, max_pixels: int, what: str = "pictures") -> None:
+MODEL = "a bundle (.photic), a run, a checkpoint, or the name of a model of the shelf (`photic models`)"
+"""What commands take as a model, for their help."""
+
+
+def add_inputs(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add what is read and where results go.
+
+    Args:
+        parser: of the command.
+        what: what a file of the input is.
+    """
+    parser.add_argument(
+        "inputs", nargs="+", metavar="INPUT", help=f"{what}, folder or glob; - reads a list of files from standard input, one a line"
+    )
+    parser.add_argument("-o", "--output", type=Path, metavar="PATH", help="file (for one input file) or folder to write to")
+
+
+def add_file_options(parser: argparse.ArgumentParser, max_pixels: int, what: str = "pictures", *, device: bool = True) -> None:
     """Add the options of commands that make files of files: a limit of size, the device, what becomes of results that are there.
 
     Args:
         parser: of the command.
         max_pixels: largest picture where nothing else is said.
         what: what is refused above that.
+        device: whether it computes on a device of one's choice.
     """
     largest = max_pixels // 1_000_000
     parser.add_argument(
         "--max-megapixels", type=whole_number(1), default=largest, metavar="N", help=f"larger {what} are refused (default: {largest})"
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
+    if device:
+        parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
+    parser.add_argument(
+        "--workers",
+        type=whole_number(1),
+        default=1,
+        metavar="N",
+        help="files made at the same time, each in a process of its own with its own memory; results are the same (default: 1)",
+    )
     parser.add_argument("--skip-existing", action="store_true", help="leave results that are there, make the others")
     parser.add_argument("--force", action="store_true", help="replace results that are there")
     parser.add_argument("--quiet", action="store_true", help="no progress display")
@@ -62,7 +92,7 @@ def plan(inputs: Sequence[str], output: Path | None, kinds: Kinds) -> list[Targe
     """Return what is to be made of the inputs, each file once, in order.
 
     Args:
-        inputs: files, folders (with the folders in them) and globs.
+        inputs: files, folders (with the folders in them) and globs; ``-`` takes the lines of standard input as files.
         output: for one file, the file to write or a folder; for anything else a folder, in which files of an input folder keep their
             places. None puts ``NAME_mark`` beside each file, ``FOLDER_mark`` beside a folder.
         kinds: what is read and what is made.
@@ -74,7 +104,7 @@ def plan(inputs: Sequence[str], output: Path | None, kinds: Kinds) -> list[Targe
     targets: dict[Path, Target] = {}
     for given in inputs:
         path = Path(given)
-        single = len(inputs) == 1 and path.is_file()
+        single = len(inputs) == 1 and path.is_file() and given != LIST
         for source, relative in _files(given, output, kinds):
             made = relative.with_suffix(kinds.ending(source))
             if output is None:
@@ -83,10 +113,10 @@ def plan(inputs: Sequence[str], output: Path | None, kinds: Kinds) -> list[Targe
                 place = output
             else:
                 place = output / made
-            targets.setdefault(source, Target(source, place))
+            targets.setdefault(Path(os.path.abspath(source)), Target(source, place))  # noqa: PTH100 - links stay what they are
     if not targets:
         raise DataError(f"nothing to do: the inputs hold {kinds.nothing}")
-    if output is not None and (len(inputs) > 1 or not Path(inputs[0]).is_file()):
+    if output is not None and (len(inputs) > 1 or inputs[0] == LIST or not Path(inputs[0]).is_file()):
         if output.is_file():
             raise ConfigError(f"{output}: is a file; for several {kinds.called(output)} give a folder with -o")
         if (
@@ -96,6 +126,23 @@ def plan(inputs: Sequence[str], output: Path | None, kinds: Kinds) -> list[Targe
             raise ConfigError(f"{output}: is the name of a single file; for several {kinds.called(output)} give a folder with -o")
     _refuse_clashes(list(targets.values()))
     return list(targets.values())
+
+
+def listed() -> list[Path]:
+    """Return the files whose names stand on standard input, one a line, or each ended by a NUL, as ``find -print0`` writes them.
+
+    Names are taken as they are, blanks and all. Whether there are such files is found out when they are read.
+
+    Raises:
+        DataError: the list is empty.
+    """
+    content = getattr(sys.stdin, "buffer", sys.stdin).read()
+    text = os.fsdecode(content) if isinstance(content, bytes) else content
+    names = text.split("\0") if "\0" in text else [line.removesuffix("\r") for line in text.split("\n")]
+    found = [Path(name) for name in names if name.strip()]
+    if not found:
+        raise DataError("the list on standard input is empty; give names of files, one a line")
+    return found
 
 
 def refuse_existing(paths: Sequence[Path], *, what: str = "--force replaces them, --skip-existing leaves them") -> None:
@@ -113,6 +160,8 @@ def refuse_existing(paths: Sequence[Path], *, what: str = "--force replaces them
 
 def _files(given: str, output: Path | None, kinds: Kinds) -> list[tuple[Path, Path]]:
     """Return the files that an input names, each with its place in the output folder."""
+    if given == LIST:
+        return [(file, Path(file.name)) for file in listed()]
     path = Path(given)
     if path.is_file():
         return [(path, Path(path.name))]
@@ -151,6 +200,8 @@ def _is_file_name(output: Path, source: Path, kinds: Kinds) -> bool:
     if output.is_dir() or not output.suffix:
         return False
     endings = kinds.writable(source)
+    if not endings:  # results are folders
+        return False
     if output.suffix.lower() not in endings:
         raise ConfigError(
             f"{output}: cannot write {kinds.called(source)} with the ending '{output.suffix}'; use one of {', '.join(endings)}"

@@ -10,8 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 @contextmanager
-def counting(title: str, total: int, what: str, *, quiet: bool = False) -> Iterator[Callable[[int], None]]:
-    """Show a bar on standard error; give a function that counts.
+def counting(title: str, total: int, what: str, *, quiet: bool = False) -> Iterator[Callable[[float], None]]:
+    """Show a bar on standard error; give a function that counts, fractions too.
 
     Args:
         title: what is done.

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from photic.core.errors import ConfigError, DataError
+from photic.inference.file_model import Answer
 from photic.inference.outcome import Outcome
 from photic.inference.targets import Kinds, plan, refuse_existing
 
@@ -60,5 +61,5 @@ def test_results_that_are_there_are_named(folder):
 
 
 def test_an_outcome_names_what_was_skipped_once(folder):
-    outcome = Outcome(made=[folder / "x"], failed=[(folder / "y", "broken"), (folder / "z", f"{folder / 'z'}: torn")])
+    outcome = Outcome([(folder / "a", Answer((folder / "x",)))], failed=[(folder / "y", "broken"), (folder / "z", f"{folder / 'z'}: torn")])
     assert outcome.summary(1.0).splitlines()[-3:] == ["2 SKIPPED:", f"  {folder / 'y'}: broken", f"  {folder / 'z'}: torn"]

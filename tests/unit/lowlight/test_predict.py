@@ -12,10 +12,12 @@ from PIL import Image
 
 from photic.apps.lowlight.enhancing import enhance
 from photic.apps.lowlight.predict import main as predict
-from photic.apps.lowlight.targets import plan
+from photic.apps.lowlight.predict import opened
 from photic.cli.main import main as photic
 from photic.core.errors import ConfigError, DataError
 from photic.data.photo.files import Photo, read_photo, write_photo
+from photic.inference.targets import Target, plan
+from photic.workflows.file_jobs import kinds_of
 
 from .conftest import dark_scene
 
@@ -36,6 +38,10 @@ def photos(tmp_path: Path) -> Path:
 
 def run(model: Path, *words: object) -> int:
     return predict([str(model), *map(str, words), "--quiet", "--device", "cpu"])
+
+
+def planned(model: Path, inputs: list[str], output: Path, form: str | None = None) -> list[Target]:
+    return plan(inputs, output, kinds_of(opened(str(model), "cpu"), form))
 
 
 def names(folder: Path) -> list[str]:
@@ -167,30 +173,30 @@ def test_options_are_checked_before_anything_is_done(trained_run, photos, tmp_pa
 
 
 @pytest.mark.parametrize("wrong", ["x.gif", "x.mp4"])
-def test_an_ending_that_cannot_be_written_is_refused(photos, tmp_path, wrong):
-    with pytest.raises(ConfigError, match="cannot write pictures"):
-        plan([str(photos / "a.png")], tmp_path / wrong)
+def test_an_ending_that_cannot_be_written_is_refused(trained_run, photos, tmp_path, wrong):
+    with pytest.raises(ConfigError, match="cannot write results"):
+        planned(trained_run, [str(photos / "a.png")], tmp_path / wrong)
 
 
-def test_inputs_that_are_not_there_are_refused(photos, tmp_path):
+def test_inputs_that_are_not_there_are_refused(trained_run, photos, tmp_path):
     with pytest.raises(DataError, match="no such file or folder"):
-        plan([str(tmp_path / "absent")], tmp_path / "o")
+        planned(trained_run, [str(tmp_path / "absent")], tmp_path / "o")
     with pytest.raises(DataError, match="matches this pattern"):
-        plan([f"{photos}/*.nef"], tmp_path / "o")
+        planned(trained_run, [f"{photos}/*.nef"], tmp_path / "o")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no pictures"):
-        plan([str(tmp_path / "empty")], tmp_path / "o")
+        planned(trained_run, [str(tmp_path / "empty")], tmp_path / "o")
     with pytest.raises(ConfigError, match="is a file"):
-        plan([str(photos)], photos / "a.png")
+        planned(trained_run, [str(photos)], photos / "a.png")
 
 
-def test_two_files_that_would_become_one_are_refused(photos, tmp_path):
+def test_two_files_that_would_become_one_are_refused(trained_run, photos, tmp_path):
     shutil.copy(photos / "b.jpg", photos / "a.jpg")
     with pytest.raises(ConfigError, match="would both become"):
-        plan([str(photos)], tmp_path / "o", "png")
+        planned(trained_run, [str(photos)], tmp_path / "o", "png")
     with pytest.raises(ConfigError, match="would both become"):
-        plan([str(photos / "a.png"), str(shutil.copy(photos / "a.png", photos / "trip"))], tmp_path / "o")
-    assert len(plan([str(photos / "a.png"), str(photos / "a.png")], tmp_path / "o")) == 1
+        planned(trained_run, [str(photos / "a.png"), str(shutil.copy(photos / "a.png", photos / "trip"))], tmp_path / "o")
+    assert len(planned(trained_run, [str(photos / "a.png"), str(photos / "a.png")], tmp_path / "o")) == 1
 
 
 def test_a_model_that_comes_with_photic_is_taken_by_its_name(trained_run, photos, tmp_path, monkeypatch):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +13,7 @@ from PIL import Image
 
 from photic.apps.lowlight import video
 from photic.apps.lowlight.enhancing import MOST_STRENGTH, enhance_photo, graph_of, num_tiles, tile_layout
-from photic.core.errors import DataError
+from photic.core.errors import ConfigError, DataError
 from photic.core.files import saved
 from photic.core.schema import Range
 from photic.data.images import SUFFIXES as PICTURE_SUFFIXES
@@ -74,9 +74,15 @@ class EnhancementFiles(FileModel):
         """Return the endings of videos for a video, of pictures for anything else."""
         return tuple(video.CODECS) if video.is_video(source) else PICTURES
 
-    def check(self, options: FileOptions) -> None:
-        """Refuse tiles that are too small for this network."""
-        super().check(options)
+    def files_of(self, source: Path, output: Path) -> tuple[Path, ...]:
+        """Return the result, and where before and after go."""
+        return (output, comparison_of(output)) if self.compare and not video.is_video(source) else (output,)
+
+    def check(self, options: FileOptions, endings: Collection[str] = ()) -> None:
+        """Refuse tiles that are too small for this network, and comparisons where there are videos alone."""
+        super().check(options, endings)
+        if self.compare and endings and set(endings) <= set(video.CODECS):
+            raise ConfigError("--compare: draws before and after of pictures; there are only videos")
         tile_layout(self.graph, of_kind(options, EnhancementOptions).tile_px)
 
     def apply(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -67,9 +67,9 @@ class PtychographyFiles(FileModel):
         self.network = network_of(model)
         self.mask = mask
 
-    def check(self, options: FileOptions) -> None:
+    def check(self, options: FileOptions, endings: Collection[str] = ()) -> None:
         """Refuse to refine something in no iterations."""
-        super().check(options)
+        super().check(options, endings)
         given = of_kind(options, PtychographyOptions)
         if not given.refine and (given.refine_probe or given.refine_positions):
             which = "refine_probe" if given.refine_probe else "refine_positions"
@@ -87,13 +87,13 @@ class PtychographyFiles(FileModel):
         scan = open_scans(sources, domain=options.domain).as_one()
         return scan if self.mask is None else with_mask(scan, self.mask)
 
-    def reconstructed(self, scan: RawNPZData, options: PtychographyOptions, advance: Callable[[float], None]) -> Reconstruction:
-        """Return the object of a scan.
+    def predicted(self, scan: RawNPZData, options: PtychographyOptions, advance: Callable[[int], None]) -> Reconstruction:
+        """Return the object that the network alone makes of a scan.
 
         Args:
             scan: what was measured.
             options: how.
-            advance: told which share of the work has been done since; predicting all patterns counts as much as one iteration.
+            advance: told numbers of patterns.
 
         Raises:
             DataError: the scan does not fit the network, or its object would be larger than allowed.
@@ -104,7 +104,6 @@ class PtychographyFiles(FileModel):
                 f"{scan.source}: its positions span an object of {canvas.shape[0]} x {canvas.shape[1]} pixels, more than the "
                 f"{self.max_pixels / 1e6:g} megapixels that are allowed; are the positions in pixels of the object?"
             )
-        rounds = 1 + options.refine
         made = predict_scan(
             self.network,
             scan,
@@ -113,22 +112,34 @@ class PtychographyFiles(FileModel):
             device=self.model.device,
             patches=options.patches,
             method=name_of(self.model),
-            advance=lambda count: advance(count / scan.num_patterns / rounds),
+            advance=advance,
         )
         # What goes back to strangers does not say where files lie on this machine.
         model, source = (Path(name).name if self.is_guarded else name for name in (str(self.model.source), made.source))
-        made = dataclasses.replace(made, source=source, metadata={**made.metadata, "model": model, "r_amp_predicted": made.r_amp})
+        return dataclasses.replace(made, source=source, metadata={**made.metadata, "model": model})
+
+    def refined(
+        self, made: Reconstruction, scan: RawNPZData, options: PtychographyOptions, advance: Callable[[int], None]
+    ) -> Reconstruction:
+        """Go on from there with the iterations that were asked for, if any; ``advance`` is told numbers of them."""
         if not options.refine:
             return made
-        return refine(
+        fine = refine(
             made,
             scan,
             options.refine,
             refine_probe=options.refine_probe,
             refine_positions=options.refine_positions,
             device=self.model.device,
-            advance=lambda count: advance(count / rounds),
+            advance=advance,
         )
+        return dataclasses.replace(fine, source=made.source)
+
+    def reconstructed(self, sources: list[Path], options: PtychographyOptions, advance: Callable[[float], None]) -> Reconstruction:
+        """Return the object of a scan that lies in one file or several; predicting all patterns counts as much as one iteration."""
+        scan, rounds = self.opened(sources, options), 1 + options.refine
+        made = self.predicted(scan, options, lambda count: advance(count / scan.num_patterns / rounds))
+        return self.refined(made, scan, options, lambda count: advance(count / rounds))
 
     def apply(
         self,
@@ -141,7 +152,7 @@ class PtychographyFiles(FileModel):
     ) -> Answer:
         """Reconstruct a scan and write the object; see :meth:`FileModel.apply`."""
         place, given = self._check_output(source, output), self._options(options, PtychographyOptions)
-        made = self.reconstructed(self.opened([source], given), given, advance)
+        made = self.reconstructed([source], given, advance)
         made.save(place, force=force)
         return Answer((place,), facts_of(made))
 

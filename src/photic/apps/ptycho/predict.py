@@ -3,70 +3,121 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from photic.apps.ptycho.inference import load_network, name_of, network_of, predict_scan
-from photic.apps.ptycho.opening import open_scans
-from photic.apps.ptycho.raw import RawNPZData
-from photic.apps.ptycho.reconstruction import Reconstruction, refuse_outputs, write_outputs
-from photic.apps.ptycho.refinement import refine
+from photic.apps.ptycho.file_model import PtychographyFiles, PtychographyOptions, facts_of
+from photic.apps.ptycho.inference import load_network
+from photic.apps.ptycho.opening import read_mask
+from photic.apps.ptycho.reconstruction import refuse_outputs, write_outputs
 from photic.core.arguments import whole_number
-from photic.inference.predictor import LoadedModel
+from photic.core.errors import ConfigError
+from photic.core.files import atomic_folder
+from photic.core.plugins import model_source
+from photic.inference.file_model import Answer, options_of
+from photic.inference.targets import LIST, MODEL, Kinds, Target, add_file_options, plan
+from photic.workflows.file_jobs import run
+from photic.workflows.file_making import Advance
 from photic.workflows.progress import counting
 
 _EXAMPLES = """examples:
   photic predict RUN scan.npz -o out/                      # object.npz, object.h5, amplitude, phase, coverage, positions
   photic predict model.photic a.npz b.npz -o out/          # one scan that lies in two files
+  photic predict RUN scans/ -o out/ --each                 # every file is a scan: out/NAME/ for each
+  photic predict RUN scans/ -o out/ --each --skip-existing # goes on where an earlier one was interrupted
   photic predict RUN scan.npz -o out/ --refine 20          # go on with 20 iterations through the same physics
   photic predict RUN scan.npz -o out/ --refine 20 --refine-probe
-`photic data check ptycho FILE` says what is in a file."""
+`photic data check ptycho FILE` says what is in a file. Nothing that exists is replaced without --force. Status 1: some scans could not be
+read; they are named, the others are done."""
 
 
 def main(arguments: list[str]) -> int:
-    """Run the command."""
-    options = _parser().parse_intermixed_args(arguments)
-    model = load_network(options.model, options.device)
-    scan = open_scans(options.scans, domain=options.domain, mask=options.mask).as_one()
-    folder: Path = options.output
-    refuse_outputs(folder, force=options.force)
+    """Run the command; the status is 1 where scans had to be left out."""
+    given = _parser().parse_intermixed_args(arguments)
+    options = options_of(PtychographyOptions, vars(given), "predict")
+    load = partial(opened, given.model, given.device, mask=given.mask, max_pixels=1_000_000 * given.max_megapixels)
+    return _each(given, load, options) if given.each else _one(given, load(), options)
+
+
+def _one(given: argparse.Namespace, model: PtychographyFiles, options: PtychographyOptions) -> int:
+    """Reconstruct one scan, whatever number of files it lies in."""
+    sources, folder = [Path(name) for name in given.inputs], Path(given.output)
+    if given.skip_existing or given.workers > 1 or LIST in given.inputs or any(source.is_dir() for source in sources):
+        raise ConfigError("the files are one scan, which goes into one folder; for folders, lists and a scan in every file add --each")
+    model.check(options)
+    scan = model.opened(sources, options)
+    refuse_outputs(folder, force=given.force)
     started = time.perf_counter()
-    with counting("predicting", scan.num_patterns, "patterns", quiet=options.quiet) as advance:
-        made = predict_scan(
-            network_of(model),
-            scan,
-            probe=options.probe,
-            batch_size=options.batch_size,
-            device=model.device,
-            patches=options.patches,
-            method=name_of(model),
-            advance=advance,
-        )
+    with counting("predicting", scan.num_patterns, "patterns", quiet=given.quiet) as advance:
+        made = model.predicted(scan, options, advance)
     seconds = time.perf_counter() - started
-    made = dataclasses.replace(made, metadata={**made.metadata, "model": str(model.source)})
     print(f"{scan.num_patterns} patterns in {seconds:.2f} s, stitching and R_amp included ({scan.num_patterns / seconds:.0f} per second)")
     print(f"R_amp {_number(made.r_amp)}  ({made.method})")
     if options.refine:
-        made = refined(made, scan, model, options)
+        with counting("refining", options.refine, "iterations", quiet=given.quiet) as advance:
+            made = model.refined(made, scan, options, advance)
         print(f"R_amp {_number(made.r_amp)}  ({made.method})")
-    for path in write_outputs(made, folder, force=options.force).values():
+    for path in write_outputs(made, folder, force=given.force).values():
         print(path)
     return 0
 
 
-def refined(made: Reconstruction, scan: RawNPZData, model: LoadedModel, options: argparse.Namespace) -> Reconstruction:
-    """Go on with iterations from a network's object, with a progress bar."""
-    with counting("refining", options.refine, "iterations", quiet=options.quiet) as advance:
-        return refine(
-            made,
-            scan,
-            options.refine,
-            refine_probe=options.refine_probe,
-            refine_positions=options.refine_positions,
-            device=model.device,
-            advance=advance,
-        )
+def _each(given: argparse.Namespace, load: Callable[[], PtychographyFiles], options: PtychographyOptions) -> int:
+    """Reconstruct the scan in every file, each into a folder of its own."""
+    targets = plan(given.inputs, given.output, _kinds())
+    one_process = given.workers == 1 or len(targets) == 1
+    model = load()
+    model.check(options)
+    started = time.perf_counter()
+    outcome = run(
+        "Reconstructing",
+        targets,
+        partial(_Work, (lambda: model) if one_process else load, options, given.force),
+        workers=given.workers,
+        skip_existing=given.skip_existing,
+        force=given.force,
+        quiet=given.quiet,
+    )
+    print(outcome.summary(time.perf_counter() - started))
+    return outcome.status
+
+
+class _Work:
+    """Reconstructs scans into folders, each whole or not at all."""
+
+    def __init__(self, load: Callable[[], PtychographyFiles], options: PtychographyOptions, force: bool) -> None:
+        self.model, self.options, self.force = load(), options, force
+
+    def __call__(self, target: Target, advance: Advance) -> Answer:
+        """Reconstruct one."""
+        made = self.model.reconstructed([target.source], self.options, advance)
+        folder = target.output
+        if folder.is_dir() and self.force:
+            write_outputs(made, folder, force=True)
+        else:
+            with atomic_folder(folder) as temporary:
+                write_outputs(made, temporary)
+        return Answer((folder,), facts_of(made), (f"R_amp {_number(made.r_amp)}  ({made.method})",))
+
+
+def _kinds() -> Kinds:
+    return Kinds(
+        readable=lambda name: name.suffix.lower() in PtychographyFiles.endings,
+        ending=lambda source: "",
+        writable=lambda source: (),
+        mark="_reconstructed",
+        nothing="no scans",
+        called=lambda source: "scans",
+    )
+
+
+def opened(model: str, device: str, *, mask: Path | None = None, max_pixels: int | None = None) -> PtychographyFiles:
+    """Load a network, ready for scans; ``mask`` is a file of valid detector pixels."""
+    made = PtychographyFiles(load_network(model_source(model), device), mask=None if mask is None else read_mask(mask))
+    made.max_pixels = made.max_pixels if max_pixels is None else max_pixels
+    return made
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -76,23 +127,26 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("model", type=Path, metavar="MODEL", help="a bundle (.photic), the folder of a run, or a checkpoint")
-    parser.add_argument("scans", nargs="+", type=Path, metavar="SCAN", help="file with a scan; several files are one scan")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write to")
+    parser.add_argument("model", metavar="MODEL", help=MODEL)
     parser.add_argument(
-        "--refine", type=whole_number(), default=0, metavar="N", help="iterations through the forward model afterwards (default: 0)"
+        "inputs",
+        nargs="+",
+        metavar="SCAN",
+        help="file with a scan; several files are one scan. With --each: file, folder or glob; - reads a list of files from standard "
+        "input, one a line",
     )
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write to")
+    parser.add_argument("--each", action="store_true", help="every file is a scan of its own, reconstructed into DIR/NAME")
+    parser.add_argument("--refine", type=whole_number(), metavar="N", help="iterations through the forward model afterwards (default: 0)")
     parser.add_argument("--refine-probe", action="store_true", help="refine the probe, too")
     parser.add_argument("--refine-positions", action="store_true", help="refine the positions, too")
     parser.add_argument(
-        "--probe", choices=("auto", "scan", "model"), default="auto", help="whose probe (default: the model's where training refined it)"
+        "--probe", choices=("auto", "scan", "model"), help="whose probe (default: auto, the model's where training refined it)"
     )
     parser.add_argument("--patches", action="store_true", help="also write the patch of every position")
     scan_options(parser)
-    parser.add_argument("--batch-size", type=whole_number(1), default=32, metavar="N", help="patterns at a time (default: 32)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
-    parser.add_argument("--force", action="store_true", help="replace what is in the folder")
-    parser.add_argument("--quiet", action="store_true", help="no progress display")
+    parser.add_argument("--batch-size", type=whole_number(1), metavar="N", help="patterns at a time (default: 32)")
+    add_file_options(parser, PtychographyFiles.max_pixels, what="objects")
     return parser
 
 

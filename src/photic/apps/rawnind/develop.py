@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from photic.apps.rawnind.development_options import add_options, development_of
@@ -14,11 +15,11 @@ from photic.apps.rawnind.files.developing import Development, balance_of, camera
 from photic.apps.rawnind.files.dng import write_mosaic_dng
 from photic.apps.rawnind.files.reading import MAX_PIXELS, RAW_SUFFIXES, read_raw
 from photic.apps.rawnind.files.writing import WRITABLE, check_format, write_developed
-from photic.core.arguments import whole_number
-from photic.core.errors import ConfigError, DataError, StorageError
-from photic.inference.outcome import Outcome, about
-from photic.inference.targets import Kinds, Target, plan, refuse_existing
-from photic.workflows.progress import counting
+from photic.core.errors import ConfigError
+from photic.inference.file_model import Answer
+from photic.inference.targets import Kinds, Target, add_file_options, add_inputs, plan
+from photic.workflows.file_jobs import run
+from photic.workflows.file_making import Advance
 
 _EXAMPLES = """examples:
   photic develop photo.CR2 -o photo.exr                       # linear Rec.2020, half floats
@@ -36,77 +37,57 @@ original ever. Status 1: some files could not be read; they are named, the other
 def main(arguments: list[str]) -> int:
     """Run the command; the status is 1 where files had to be left out."""
     options = _parser().parse_intermixed_args(arguments)
-    targets = plan(options.inputs, options.output, raw_kinds("_developed", options.format))
+    targets = plan(options.inputs, options.output, _kinds(options.format))
     how = _development(options, targets)
-    outcome = Outcome()
-    if options.skip_existing:
-        outcome.left = sum(target.output.exists() for target in targets)
-        targets = [target for target in targets if not target.output.exists()]
-    if not options.force:
-        refuse_existing([target.output for target in targets])
     started = time.perf_counter()
-    _run(targets, options, how, outcome)
+    outcome = run(
+        "Developing",
+        targets,
+        partial(_Work, options, how),
+        workers=options.workers,
+        skip_existing=options.skip_existing,
+        force=options.force,
+        quiet=options.quiet,
+    )
     print(outcome.summary(time.perf_counter() - started))
-    return 1 if outcome.failed else 0
+    return outcome.status
 
 
-def raw_kinds(mark: str, form: str | None, default: str = "tif") -> Kinds:
-    """Return what commands read that take raw files, and what they write.
+@dataclass(frozen=True)
+class _Work:
+    """Develops files."""
 
-    Args:
-        mark: what is put behind a name where the result lies beside its source.
-        form: ending of results, without the dot; None leaves it to the name given with -o, else ``default``.
-        default: likewise.
-    """
+    options: argparse.Namespace
+    how: Development
+
+    def __call__(self, target: Target, advance: Advance) -> Answer:
+        """Develop a file."""
+        options, how = self.options, self.how
+        picture = read_raw(target.source, max_pixels=1_000_000 * options.max_megapixels)
+        if options.mosaic:
+            write_mosaic_dng(target.output, picture, force=options.force)
+            return Answer((target.output,), notes=picture.notes)
+
+        def counted(top: int, band: Any) -> Band:
+            advance(band.shape[0] / picture.size[0])
+            return top, band
+
+        bands = (counted(top, band) for top, band in camera_bands(picture, how.demosaic, balance=balance_of(picture, how.white_balance)))
+        notes = write_developed(
+            target.output, picture.size, bands, picture, how=how, bits=options.bits, quality=options.quality or 95, force=options.force
+        )
+        return Answer((target.output,), notes=(*picture.notes, *notes))
+
+
+def _kinds(form: str | None) -> Kinds:
     return Kinds(
         readable=lambda name: name.suffix.lower() in RAW_SUFFIXES,
-        ending=lambda source: f".{form or default}",
+        ending=lambda source: f".{form or 'tif'}",
         writable=lambda source: WRITABLE,
-        mark=mark,
+        mark="_developed",
         nothing="no raw files",
         called=lambda source: "raw files",
     )
-
-
-def _run(targets: Sequence[Target], options: argparse.Namespace, how: Development, outcome: Outcome) -> None:
-    if len(targets) == 1:
-        with counting("Developing", 100, "%", quiet=options.quiet) as advance:
-            _try(targets[0], options, how, outcome, lambda share: advance(100 * share))  # type: ignore[arg-type]  # rich counts fractions
-        return
-    with counting("Developing", len(targets), "files", quiet=options.quiet) as advance:
-        for target in targets:
-            _try(target, options, how, outcome, lambda share: None)
-            advance(1)
-
-
-def _try(target: Target, options: argparse.Namespace, how: Development, outcome: Outcome, advance: Callable[[float], None]) -> None:
-    try:
-        notes = _one(target, options, how, advance)
-    except StorageError:
-        raise  # a full disk is no property of the file
-    except DataError as error:
-        outcome.failed.append((target.source, str(error)))
-        return
-    outcome.made.append(target.output)
-    outcome.notes += [about(target.source, note) for note in notes]
-
-
-def _one(target: Target, options: argparse.Namespace, how: Development, advance: Callable[[float], None]) -> tuple[str, ...]:
-    picture = read_raw(target.source, max_pixels=1_000_000 * options.max_megapixels)
-    if options.mosaic:
-        write_mosaic_dng(target.output, picture, force=options.force)
-        advance(1.0)
-        return picture.notes
-
-    def counted(top: int, band: Any) -> Band:
-        advance(band.shape[0] / picture.size[0])
-        return top, band
-
-    bands = (counted(top, band) for top, band in camera_bands(picture, how.demosaic, balance=balance_of(picture, how.white_balance)))
-    notes = write_developed(
-        target.output, picture.size, bands, picture, how=how, bits=options.bits, quality=options.quality or 95, force=options.force
-    )
-    return (*picture.notes, *notes)
 
 
 def _development(options: argparse.Namespace, targets: Sequence[Target]) -> Development:
@@ -130,8 +111,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="raw file, folder or glob")
-    parser.add_argument("-o", "--output", type=Path, metavar="PATH", help="file (for one input file) or folder to write to")
+    add_inputs(parser, "raw file")
     forms = [ending.removeprefix(".") for ending in WRITABLE]
     parser.add_argument("--format", choices=forms, help="of the pictures written to a folder (default: tif)")
     parser.add_argument(
@@ -141,14 +121,5 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_options(parser)
     parser.add_argument("--mosaic", action="store_true", help=".dng: store the mosaic as it is, not demosaiced")
-    parser.add_argument(
-        "--max-megapixels",
-        type=whole_number(1),
-        default=MAX_PIXELS // 1_000_000,
-        metavar="N",
-        help=f"larger pictures are refused (default: {MAX_PIXELS // 1_000_000})",
-    )
-    parser.add_argument("--skip-existing", action="store_true", help="leave results that are there, make the others")
-    parser.add_argument("--force", action="store_true", help="replace results that are there")
-    parser.add_argument("--quiet", action="store_true", help="no progress display")
+    add_file_options(parser, MAX_PIXELS, device=False)
     return parser

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -35,7 +35,6 @@ from photic.core.schema import Range
 from photic.data.photo.files import turned
 from photic.functional.cfa import RGGB
 from photic.inference.file_model import Answer, FileModel, FileOptions, of_kind
-from photic.inference.memory import keep_freed_memory
 from photic.inference.predictor import LoadedModel
 
 _COMPARED_PX = 800
@@ -78,12 +77,18 @@ class RawDenoisingFiles(FileModel):
         self.network.to(memory_format=torch.channels_last)  # convolutions are quicker so
         self.profiles, self.compare = profiles, compare
         self._is_told = heeds_noise(self.network)
-        keep_freed_memory()
 
-    def check(self, options: FileOptions) -> None:
-        """Refuse a strength, tile or precision that this network and device do not have."""
-        super().check(options)
+    def files_of(self, source: Path, output: Path) -> tuple[Path, ...]:
+        """Return the result, and where before and after go."""
+        return (output, comparison_of(output)) if self.compare else (output,)
+
+    def check(self, options: FileOptions, endings: Collection[str] = ()) -> None:
+        """Refuse a strength, tile or precision that network and device do not have, and development that a format does not have."""
+        super().check(options, endings)
         given = of_kind(options, RawDenoisingOptions)
+        given.development(endings)
+        for ending in endings:
+            check_format(Path(f"*{ending}"), given.bits)
         check_strength(self.network, given.strength)
         layout_of(self.network, RGGB if self.network.measurement == "mosaic" else None, given.tile_px)
         autocast_type(given.precision, self.model.device)
@@ -98,9 +103,9 @@ class RawDenoisingFiles(FileModel):
         advance: Callable[[float], None] = lambda share: None,
     ) -> Answer:
         """Denoise a raw file and write it; see :meth:`FileModel.apply`. Memory does not grow with its height."""
-        place, given = self._check_output(source, output), self._options(options, RawDenoisingOptions)
+        place = self._check_output(source, output)
+        given = self._options(options, RawDenoisingOptions, place)
         how = given.development({place.suffix.lower()})
-        check_format(place, given.bits)
         picture = read_raw(source, max_pixels=self.max_pixels)
         notes = list(picture.notes)
         values: dict[str, object] = {"height": picture.size[0], "width": picture.size[1], "camera": picture.camera}

@@ -16,6 +16,8 @@ EXAMPLES = (
     ("photic predict runs/severstal/ID strips/ -o predictions.csv", "the same with the best weights of a run"),
     ("photic predict runs/severstal/ID 'line3/*.jpg' spare.png -o out.jsonl --format jsonl", "a glob and a file, one JSON object a line"),
     ("photic predict runs/severstal/ID strips/ -o out.csv --maps maps/", "with maps of what the network looked at"),
+    ("photic predict runs/severstal/ID strips/ -o out.csv --skip-existing", "goes on where an earlier one was interrupted"),
+    ("find . -name '*.png' | photic predict runs/severstal/ID - -o out.csv", "a list of files"),
 )
 
 
@@ -29,13 +31,16 @@ def parser() -> Parser:
         sections=lambda: sections_of("predict"),
     )
     made.add_argument("model", type=Path, metavar="MODEL", help="a bundle (.photic), the folder of a run, or a checkpoint")
-    made.add_argument("inputs", nargs="+", metavar="INPUT", help="file, folder or glob; - reads a list of files from standard input")
+    made.add_argument(
+        "inputs", nargs="+", metavar="INPUT", help="file, folder or glob; - reads a list of files from standard input, one a line"
+    )
     made.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="file to write")
     made.add_argument("--format", default="csv", help="csv, jsonl, or a form of an application, such as kaggle (default: csv)")
     made.add_argument("--maps", type=Path, metavar="DIR", help="also write class-activation maps, laid over the pictures")
     made.add_argument("--batch-size", type=whole_number(1), default=4, metavar="N", help="pictures at a time (default: 4)")
     made.add_argument("--workers", type=whole_number(), default=2, metavar="N", help="threads that read pictures ahead (default: 2)")
     made.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: auto)")
+    made.add_argument("--skip-existing", action="store_true", help="leave an output that is there; go on with one that was interrupted")
     made.add_argument("--force", action="store_true", help="replace an existing output")
     made.add_argument("--quiet", action="store_true", help="no progress display")
     return made
@@ -60,6 +65,7 @@ def main(arguments: Sequence[str]) -> int:
         maps=options.maps,
         batch_size=options.batch_size,
         force=options.force,
+        skip_existing=options.skip_existing,
         device=options.device,
         workers=options.workers,
         quiet=options.quiet,

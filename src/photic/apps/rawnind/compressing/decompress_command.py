@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from photic.apps.rawnind.compressing.container import SUFFIX, Header, read_header
 from photic.apps.rawnind.compressing.decoding import decompressed_bands
 from photic.apps.rawnind.compressing.encoding import load_compressor
-from photic.apps.rawnind.compressing.files_in_turn import Advance, in_turn
 from photic.apps.rawnind.compressing.model_identity import model_id, network_of
 from photic.apps.rawnind.compressing.picture_facts import picture_of
 from photic.apps.rawnind.compressing.sources import shipped_compressors
@@ -20,10 +20,11 @@ from photic.apps.rawnind.files.developing import Development
 from photic.apps.rawnind.files.reading import MAX_PIXELS
 from photic.apps.rawnind.files.writing import WRITABLE, check_format, write_developed
 from photic.core.errors import BitstreamError, DataError
-from photic.inference.memory import keep_freed_memory
-from photic.inference.outcome import Outcome, about
+from photic.inference.file_model import Answer
 from photic.inference.predictor import LoadedModel
-from photic.inference.targets import Kinds, Target, add_file_options, plan, refuse_existing
+from photic.inference.targets import MODEL, Kinds, Target, add_file_options, add_inputs, plan
+from photic.workflows.file_jobs import run
+from photic.workflows.file_making import Advance
 
 _EXAMPLES = """examples:
   photic decompress photo.phc -o photo.dng                    # linear DNG: exposure and white balance are still free
@@ -44,23 +45,23 @@ Rectangle = tuple[int, int, int, int]
 
 def main(arguments: list[str]) -> int:
     """Run the command; the status is 1 where files had to be left out."""
-    options = _parser().parse_intermixed_args(arguments)
-    targets = plan(options.inputs, options.output, _kinds(options.format))
-    how = development_of(options, {target.output.suffix.lower() for target in targets})
+    given = _parser().parse_intermixed_args(arguments)
+    targets = plan(given.inputs, given.output, _kinds(given.format))
+    how = development_of(given, {target.output.suffix.lower() for target in targets})
     for target in targets:
-        check_format(target.output, options.bits)
-    outcome = Outcome()
-    if options.skip_existing:
-        outcome.left = sum(target.output.exists() for target in targets)
-        targets = [target for target in targets if not target.output.exists()]
-    if not options.force:
-        refuse_existing([target.output for target in targets])
-    keep_freed_memory()
+        check_format(target.output, given.bits)
     started = time.perf_counter()
-    work = _Work(Models(options.model, options.device), options, how, outcome)
-    in_turn("Decompressing", targets, work.picture, outcome, megapixels=work.megapixels, quiet=options.quiet)
+    outcome = run(
+        "Decompressing",
+        targets,
+        partial(_Work, given, how),
+        workers=given.workers,
+        skip_existing=given.skip_existing,
+        force=given.force,
+        quiet=given.quiet,
+    )
     print(outcome.summary(time.perf_counter() - started))
-    return 1 if outcome.failed else 0
+    return outcome.status
 
 
 def on_sensor(region: Rectangle, size: tuple[int, int], orientation: int) -> Rectangle:
@@ -123,34 +124,32 @@ class Models:
 
 
 class _Work:
-    """Decompresses files one after the other."""
+    """Decompresses files."""
 
-    def __init__(self, models: Models, options: argparse.Namespace, how: Development, outcome: Outcome) -> None:
-        self.models, self.options, self.how, self.outcome = models, options, how, outcome
-        self.max_pixels = 1_000_000 * options.max_megapixels
+    def __init__(self, given: argparse.Namespace, how: Development) -> None:
+        self.models, self.given, self.how = Models(given.model, given.device), given, how
+        self.max_pixels = 1_000_000 * given.max_megapixels
 
-    def megapixels(self, source: Path) -> float:
-        height, width = self._header(source).size if self.options.region is None else self.options.region[2:]
-        return height * width / 1e6
-
-    def picture(self, target: Target, advance: Advance) -> None:
-        options, source = self.options, target.source
-        header = self._header(source)
+    def __call__(self, target: Target, advance: Advance) -> Answer:
+        """Decompress a file."""
+        given, source = self.given, target.source
+        header = read_header(source, max_pixels=self.max_pixels)
         picture = replace(picture_of(header), source=source)
         size, region = picture.size, None
-        if options.region is not None:
-            region = _checked(options.region, picture.size, picture.orientation, source)
+        if given.region is not None:
+            region = _checked(given.region, picture.size, picture.orientation, source)
             size = (region[2], region[3])
         model = self.models.of(header, source)
         data = source.read_bytes()
-        bands = decompressed_bands(model, data, region=region, advance=advance, where=str(source), max_pixels=self.max_pixels)
-        notes = write_developed(
-            target.output, size, bands, picture, how=self.how, bits=options.bits, quality=options.quality or 95, force=options.force
-        )
-        self.outcome.notes += [about(source, note) for note in (*picture.notes, *notes)]
 
-    def _header(self, source: Path) -> Header:
-        return read_header(source, max_pixels=self.max_pixels)
+        def counted(pixels: int) -> None:
+            advance(pixels / (size[0] * size[1]))
+
+        bands = decompressed_bands(model, data, region=region, advance=counted, where=str(source), max_pixels=self.max_pixels)
+        notes = write_developed(
+            target.output, size, bands, picture, how=self.how, bits=given.bits, quality=given.quality or 95, force=given.force
+        )
+        return Answer((target.output,), notes=(*picture.notes, *notes))
 
 
 def _checked(region: Rectangle, size: tuple[int, int], orientation: int, source: Path) -> Rectangle:
@@ -202,14 +201,12 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("inputs", nargs="+", metavar="INPUT", help=".phc file, folder or glob")
-    parser.add_argument("-o", "--output", type=Path, metavar="PATH", help="file (for one input file) or folder to write to")
+    add_inputs(parser, ".phc file")
     parser.add_argument("--format", choices=_FORMATS, help="of the files written (default: dng)")
     parser.add_argument(
         "--model",
         metavar="MODEL",
-        help="the one that compressed the files: a bundle (.photic), a run, a checkpoint, or a model that comes with Photic (default: "
-        "the one of those that come with Photic that the file asks for)",
+        help=f"the one that compressed the files: {MODEL} (default: the one of those that come with Photic that the file asks for)",
     )
     parser.add_argument(
         "--region",

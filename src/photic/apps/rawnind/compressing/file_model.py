@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -25,7 +25,6 @@ from photic.core.errors import ConfigError, DataError
 from photic.core.files import saved
 from photic.core.schema import Range
 from photic.inference.file_model import Answer, FileModel, FileOptions, of_kind
-from photic.inference.memory import keep_freed_memory
 from photic.inference.predictor import LoadedModel
 
 
@@ -65,11 +64,10 @@ class CompressionFiles(FileModel):
         self.what = (
             "raw files (this model takes mosaics; developed pictures need one for RGB)" if takes_mosaics else "raw files or pictures"
         )
-        keep_freed_memory()
 
-    def check(self, options: FileOptions) -> None:
+    def check(self, options: FileOptions, endings: Collection[str] = ()) -> None:
         """Refuse qualities that this model does not have."""
-        super().check(options)
+        super().check(options, endings)
         given, highest = of_kind(options, CompressionOptions), self.network.num_qualities
         if given.quality is not None and given.target_bpp is not None:
             raise ConfigError("quality and target_bpp: give one of them; a size says the quality")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from photic.apps.rawnind.files.photographs import PHOTO_SUFFIXES, photograph_size, read_photograph
-from photic.apps.rawnind.files.reading import RAW_SUFFIXES, raw_size, read_raw
+from photic.apps.rawnind.files.photographs import PHOTO_SUFFIXES, read_photograph
+from photic.apps.rawnind.files.reading import RAW_SUFFIXES, read_raw
 from photic.apps.rawnind.picture import RawPicture
 from photic.core.container import read_header
 from photic.core.errors import DataError
@@ -34,16 +34,6 @@ def is_photograph(path: Path) -> bool:
 def suffixes_for(measurement: Measurement) -> tuple[str, ...]:
     """Return endings of the files that a model takes."""
     return RAW_SUFFIXES if measurement == "mosaic" else (*RAW_SUFFIXES, *PHOTO_SUFFIXES)
-
-
-def source_megapixels(path: Path) -> float:
-    """Return how large a picture is, from its header alone.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    height, width = photograph_size(path) if is_photograph(path) else raw_size(path)
-    return height * width / 1e6
 
 
 def read_source(path: Path, measurement: Measurement, *, max_pixels: int) -> RawPicture:
