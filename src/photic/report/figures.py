@@ -59,31 +59,41 @@ def curves(
     *,
     title: str,
     x_label: str = "epoch",
+    y_label: str = "",
     y_limits: tuple[float, float] | None = None,
     log_y: bool = False,
     mark_x: float | None = None,
     stages_x: Sequence[float] = (),
+    ticks_x: Sequence[tuple[float, str]] = (),
+    markers: bool = True,
 ) -> Markup:
-    """Return values over training.
+    """Return values over training, or over anything else that is counted.
 
     Args:
         lines: what to draw; a value that is None or NaN leaves a gap.
         title: what is shown.
         x_label: what runs along the axis.
+        y_label: what the values are, where the title does not say it.
         y_limits: range of the values; found if omitted.
         log_y: logarithmic values.
         mark_x: a place on the axis to mark with a dotted line.
         stages_x: places where something changed, such as the stages of a schedule; thin lines.
+        ticks_x: places to name along the axis, and their names; found if omitted.
+        markers: mark the points of a line that has few.
     """
-    figure, axes = _chart(title, x_label)
+    figure, axes = _chart(title, x_label, y_label)
     for line in lines:
         x, y = _numbers(line.x), _numbers(line.y)
-        axes.plot(x, y, marker="o" if len(x) <= 15 and not line.faint else None, markersize=3, **_stroke(line))
+        axes.plot(x, y, marker="o" if markers and len(x) <= 15 and not line.faint else None, markersize=3, **_stroke(line))
     if log_y:
         axes.set_yscale("log")
+        _plain_numbers(axes)
     if y_limits is not None:
         axes.set_ylim(*y_limits)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+    if ticks_x:
+        axes.set_xticks([place for place, _ in ticks_x], [name for _, name in ticks_x])
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
     if mark_x is not None:
         axes.axvline(mark_x, color=_QUIET, linewidth=1, linestyle=":")
     for place in stages_x:
@@ -91,7 +101,7 @@ def curves(
     return _svg(figure, title)
 
 
-def over_rate(lines: Sequence[Line], *, title: str, x_label: str, y_label: str) -> Markup:
+def over_rate(lines: Sequence[Line], *, title: str, x_label: str, y_label: str, markers: bool = True, log_y: bool = False) -> Markup:
     """Return qualities over rates, on a logarithmic axis, with a mark at each point that was measured.
 
     Args:
@@ -99,20 +109,46 @@ def over_rate(lines: Sequence[Line], *, title: str, x_label: str, y_label: str) 
         title: what is shown.
         x_label: the rate and its unit.
         y_label: the quality and its unit.
+        markers: mark the points.
+        log_y: logarithmic qualities.
     """
     figure, axes = _chart(title, x_label, y_label, height=3.3)
-    draw_over_rate(axes, lines)
+    draw_over_rate(axes, lines, markers=markers)
+    if log_y:
+        axes.set_yscale("log")
+        _plain_numbers(axes)
     return _svg(figure, f"{title}: {y_label} over {x_label}")
 
 
-def draw_over_rate(axes: Axes, lines: Sequence[Line]) -> None:
+def against(lines: Sequence[Line], *, title: str, x_label: str, y_label: str) -> Markup:
+    """Return points of two values that should be equal, on logarithmic axes, with the diagonal on which they are.
+
+    Args:
+        lines: values above 0, each with a mark and without a line between them.
+        title: what is shown.
+        x_label: one value and its unit.
+        y_label: the other.
+    """
+    figure, axes = _chart(title, x_label, y_label, height=3.3)
+    everything = np.concatenate([np.concatenate([_numbers(line.x), _numbers(line.y)]) for line in lines])
+    ends = [float(everything.min()), float(everything.max())]
+    axes.plot(ends, ends, color=_QUIET, linewidth=1, linestyle=":")
+    for line in lines:
+        axes.plot(_numbers(line.x), _numbers(line.y), "o", markersize=3, alpha=0.7, color=line.colour, markeredgewidth=0)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    _plain_numbers(axes)
+    _plain_rates(axes)
+    return _svg(figure, f"{title}: {y_label} over {x_label}")
+
+
+def draw_over_rate(axes: Axes, lines: Sequence[Line], *, markers: bool = True) -> None:
     """Draw qualities over rates into axes of any figure, as :func:`over_rate` does."""
     axes.set_xscale("log")
     for line in sorted(lines, key=lambda line: line.strong):
-        axes.plot(_numbers(line.x), _numbers(line.y), marker="o", markersize=4.5 if line.strong else 2.6, label=line.label, **_stroke(line))
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+        size = (4.5 if line.strong else 2.6) if markers else 0
+        axes.plot(_numbers(line.x), _numbers(line.y), marker="o", markersize=size, label=line.label, **_stroke(line))
+    _plain_rates(axes)
 
 
 def precision_recall(
@@ -235,6 +271,24 @@ def _chart(title: str, x_label: str, y_label: str = "", *, height: float | None 
         spine.set_visible(side == "bottom")
         spine.set_color(_QUIET)
     return figure, axes
+
+
+def _plain_rates(axes: Axes) -> None:
+    """Write the numbers along a logarithmic axis as people do."""
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _plain_numbers(axes: Axes) -> None:
+    """Write the numbers at a logarithmic axis as people do, some in every range: powers of ten alone may be none."""
+    low, high = sorted(axes.get_ylim())
+    if high < 10 * low:
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
+    else:
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 1000 * low else (1.0,)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _recall_steps(axes: Axes, recall: np.ndarray, precision: np.ndarray, **style: Any) -> None:

@@ -8,6 +8,7 @@ network, and a content-security policy in its head makes browsers hold it to tha
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import math
 from collections.abc import Mapping, Sequence
@@ -22,7 +23,11 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
+from photic.core.errors import DataError
 from photic.core.files import write_text
+
+_STOPS = [*range(0, 48, 4), 50, *range(56, 101, 4)]
+"""Where the edge of a slider can stand, percent; as many stripes in the style sheet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +128,7 @@ class Page:
 
     def render(self) -> str:
         """Return the page as HTML."""
-        return _environment().get_template("page.html").render(page=self)
+        return _environment().get_template("page.html").render(page=self, stops=_STOPS)
 
     def write(self, path: Path | str) -> Path:
         """Write the page, whole or not at all."""
@@ -178,22 +183,44 @@ def picture(uri: str, alternative: str, caption: str = "", *, sharp: bool = Fals
     return _block("picture", uri, alternative, caption, sharp, least_px, most_px)
 
 
-def slider(
-    before: str, after: str, *, labels: tuple[str, str] = ("before", "after"), alternative: str, caption: str = "", size: tuple[int, int]
-) -> Markup:
-    """Return two pictures of one size over each other: whoever scrolls sideways over them wipes from one to the other.
+@dataclass(frozen=True, kw_only=True)
+class Shot:
+    """One of the pictures of a slider."""
 
-    No script is needed. Where a browser cannot, it shows the first picture, and the second to the right of it.
+    label: str
+    """What it is called, in a word or two; stands on it."""
+    uri: str
+    """The picture as a data URI."""
+    alternative: str
+    """What it shows, for those who cannot see it."""
+
+
+def slider(
+    left: Sequence[Shot], right: Shot, *, size: tuple[int, int], caption: str = "", sharp: bool = False, most_px: int | None = None
+) -> Markup:
+    """Return pictures of one size over each other, with an edge between them that is moved to compare.
+
+    Without a script: the edge follows a mouse pointer and stays where one clicks or taps; arrow keys move it. On paper, and in browsers
+    without ``:has``, all pictures stand side by side. There is no script because a page may come from anybody: the policy in its head
+    can then forbid all of them. What that costs is that a finger cannot drag the edge, only put it somewhere.
 
     Args:
-        before: data URI of the picture that lies above, on the left of the edge.
-        after: data URI of the picture below it.
-        labels: what they are called.
-        alternative: what they show, for those who cannot see it.
+        left: what the right one is held against; of several, the reader chooses.
+        right: the picture on the right of the edge.
+        size: (height, width) of all, in any unit.
         caption: under them.
-        size: (height, width) of both, in any unit.
+        sharp: show the pixels of small pictures as squares.
+        most_px: never wider than this.
     """
-    return _block("slider", before, after, labels, alternative, caption, size)
+    shots = [(shot.label, shot.uri, shot.alternative) for shot in (*left, right)]
+    # Sets of choices need names of their own on a page; the same page must come out the same each time.
+    key = "s" + hashlib.sha256(repr((shots, caption)).encode()).hexdigest()[:12]
+    return _block("slider", shots[:-1], shots[-1], key, caption, size, sharp, most_px, _STOPS)
+
+
+def wipe_hint(text: str = "") -> Markup:
+    """Return how sliders are used, once above them, after a text; paper shows the text alone."""
+    return _block("wipe_hint", text)
 
 
 def grid(blocks: Sequence[Markup], width_px: int = 320) -> Markup:
@@ -250,6 +277,11 @@ def heading(text: str) -> Markup:
     return _block("heading", text)
 
 
+def subheading(text: str) -> Markup:
+    """Return a smaller heading, under a small one."""
+    return _block("subheading", text)
+
+
 # --- small things --------------------------------------------------------------------------------
 
 
@@ -288,6 +320,31 @@ def jpeg_uri(image: NDArray[np.uint8], quality: int = 84) -> str:
 def jpeg_file_uri(content: bytes) -> str:
     """Return a JPEG file's content as a data URI."""
     return "data:image/jpeg;base64," + base64.b64encode(content).decode("ascii")
+
+
+def file_uri(folder: Path, name: str) -> str:
+    """Return a picture file of a folder as a data URI, as it is.
+
+    Args:
+        folder: of an evaluation or run.
+        name: relative to it, as its results name it.
+
+    Raises:
+        DataError: the name leads out of the folder, or the file cannot be read, or is no PNG or JPEG. Whoever passes a page on must not
+            pass on other files of theirs because somebody wrote so into results.
+    """
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise DataError(f"{name}: leads out of {folder}; its results were altered, evaluate again")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}; evaluate again") from error
+    if content.startswith(b"\x89PNG\r\n\x1a\n"):
+        return png_uri(content)
+    if content.startswith(b"\xff\xd8\xff"):
+        return jpeg_file_uri(content)
+    raise DataError(f"{path}: is no PNG or JPEG picture; evaluate again")
 
 
 def png_uri(content: bytes) -> str:

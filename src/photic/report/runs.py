@@ -20,8 +20,9 @@ from photic.report.page import Page, duration
 from photic.tracking.run import Run
 
 
-def badges(results: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return the words under the title of a run's page, from its results."""
+def badges(run: Run) -> list[tuple[str, str]]:
+    """Return the words under the title of a run's page."""
+    results = run.results
     names = results.get("names", {})
     found = (
         ("status", results.get("status", "unknown")),
@@ -30,9 +31,15 @@ def badges(results: dict[str, Any]) -> list[tuple[str, str]]:
         ("loss", names.get("loss")),
         ("data", names.get("data")),
         ("trained for", duration(results["wall_seconds"]) if "wall_seconds" in results else None),
-        ("", (results.get("finished") or time.strftime("%Y-%m-%d %H:%M"))[:16].replace("T", " ")),
+        ("", (results.get("finished") or _last_written(run))[:16].replace("T", " ")),
     )
     return [(label, value) for label, value in found if value]
+
+
+def _last_written(run: Run) -> str:
+    """Return when an unfinished run last wrote its results: the page is about that moment, whenever it is made."""
+    path = run.path / "results.json"
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(path.stat().st_mtime)) if path.is_file() else ""
 
 
 def unfinished(run: Run) -> list[Markup]:
@@ -88,10 +95,11 @@ def add_settings(made: Page, run: Run) -> None:
                 **environment.get("packages", {}),
                 "photic": results.get("photic"),
                 "platform": environment.get("platform"),
-                "started with": environment.get("command"),
             }
         )
     )
+    if environment.get("command"):
+        section.add(page.commands([("Started with", environment["command"])]))
     section.add(page.details("All settings, resolved", page.preformatted(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))))
 
 

@@ -19,7 +19,6 @@ import torch
 from photic.core.checkpoint import load_weights, read_checkpoint, write_checkpoint
 from photic.core.errors import ConfigError, DataError, RunInterrupted
 from photic.core.files import write_json, write_text
-from photic.core.plugins import installed_plugins, load_reference
 from photic.core.seeding import seed_global_generators
 from photic.data.base import PHASES, PreparedData
 from photic.engine.processes import Processes, processes
@@ -28,6 +27,7 @@ from photic.tasks.base import Task
 from photic.tracking.run import Run, environment
 from photic.workflows.config import TrainConfig
 from photic.workflows.recipes import merge
+from photic.workflows.report import write_report
 from photic.workflows.starting import check_same_start, check_start, start
 from photic.workflows.stored import config_of
 
@@ -44,7 +44,7 @@ class TrainResult:
     results: dict[str, Any]
     """The content of ``results.json``."""
     report: Path | None
-    """The HTML page, where the application writes one."""
+    """The HTML page, unless none was asked for."""
 
     def summary(self) -> str:
         """Return a few lines for the terminal."""
@@ -214,7 +214,7 @@ def _run(
     result = None
     if group.is_first:
         results = run.save_results(status="completed", finished=time.strftime("%Y-%m-%dT%H:%M:%S%z"))
-        result = TrainResult(run.path, results, write_report(run, config) if page else None)
+        result = TrainResult(run.path, results, write_report(run.path).report if page else None)
     return cast("TrainResult", group.broadcast(result))
 
 
@@ -254,16 +254,6 @@ def write_predictions(path: Path, task: Task, names: list[str], prediction: np.n
     writer.writerow(header)
     writer.writerows(rows)
     write_text(path, text.getvalue())
-
-
-def write_report(run: Run, config: TrainConfig) -> Path | None:
-    """Write the page of the application the run's data belong to; None if that application has none."""
-    module = type(config.data).__module__
-    for plugin in installed_plugins().values():
-        if plugin.report is not None and (module == plugin.package or module.startswith(plugin.package + ".")):
-            page: Path = load_reference(plugin.report)(run.path)
-            return page
-    return None
 
 
 def _facts(config: TrainConfig, data: PreparedData, task: Task, group: Processes) -> dict[str, Any]:

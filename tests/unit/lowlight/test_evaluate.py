@@ -92,8 +92,17 @@ def test_the_mean_table_says_which_numbers_are_scaled_to_the_true_mean(evaluated
 
 def test_the_page_shows_pictures_scores_and_what_to_do_next(evaluated):
     page = (evaluated / "report.html").read_text()
-    assert page.count('class="slider"') == 3
-    for text in ("Validation pictures", "histogram match + NLM", "wipe between before and after", "photic evaluate", "photic predict"):
+    assert page.count('<figure class="slider"') == 3
+    words = (
+        "Validation pictures",
+        "histogram match + NLM",
+        "to wipe between the two",
+        "Tone curve",
+        "All 3 pictures, worst first",
+        "photic evaluate",
+        "photic predict",
+    )
+    for text in words:
         assert text in page
     assert "<script" not in page
     assert "http" not in page.split("</head>")[1].replace("http://www.w3.org", "")

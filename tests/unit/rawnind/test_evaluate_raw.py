@@ -15,8 +15,8 @@ from skimage.metrics import peak_signal_noise_ratio
 from photic.apps.rawnind.evaluating.evaluate import evaluate_pictures, main, method_names, pattern_of, picture_of
 from photic.apps.rawnind.evaluating.evaluation_data import Chosen, changes_of, choose
 from photic.apps.rawnind.evaluating.evaluation_sheets import write_sheets
-from photic.apps.rawnind.evaluating.run_page import write_report
 from photic.apps.rawnind.evaluating.scores import Evaluation, Scored, write_results
+from photic.apps.rawnind.report import write_report
 from photic.apps.rawnind.synthetic.synthetic_data import RawGeneratedConfig
 from photic.core.errors import ConfigError, DataError
 from photic.functional.cfa import BAYER, XTRANS, cfa_planes, shifted
@@ -194,7 +194,9 @@ def test_a_run_is_evaluated_and_its_page_shows_it(raw_run, tmp_path, capsys):
     assert (run / "evaluations" / "val" / "results.json").is_file()
     page = (run / "report.html").read_text()
     assert "Validation pictures" in page
-    assert "stops above ISO 100" in page
+    assert "PSNR dB over ISO" in page and page.count('class="slider sharp"') >= 2
+    for word in ("noisy", "truth", "worst first"):
+        assert word in page
     bundleless = [str(run / "checkpoints" / "best.safetensors"), "data.name=raw_generated", "data.num_samples=3", "--quiet"]
     with pytest.raises(ConfigError, match="-o"):
         main([*bundleless, "--no-classical"])

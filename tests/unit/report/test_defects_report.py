@@ -138,7 +138,7 @@ def test_the_verdict_and_the_table_say_what_the_results_say(text: str, finished:
     assert verdict is not None
     assert f"Macro-AP {macro['ap']:.3f}" in verdict[1]
     assert f"macro-F1 {macro['f1']:.3f} ({interval['low']:.2f} to {interval['high']:.2f})" in verdict[1]
-    row = re.search(r'<th scope=row[^>]*><span class="dot"[^>]*></span>scratches.*?</tr>', text, re.DOTALL)
+    row = re.search(r'<th scope="row"[^>]*><span class="dot"[^>]*></span>scratches.*?</tr>', text, re.DOTALL)
     assert row is not None
     for place in ("at_0.5", "at_tuned"):
         for name in ("precision", "recall", "f1"):

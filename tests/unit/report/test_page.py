@@ -13,8 +13,9 @@ import pytest
 from markupsafe import Markup
 from PIL import Image
 
+from photic.core.errors import DataError
 from photic.report import page
-from photic.report.page import Card, Cell, Column, Page, Tile
+from photic.report.page import Card, Cell, Column, Page, Shot, Tile
 
 EVIL = "<script>alert('x')</script> & \"quoted\""
 VOID = {"meta", "img", "br", "link", "input"}
@@ -103,7 +104,7 @@ def test_pages_fit_phones_print_and_dark_screens() -> None:
 def test_columns_of_a_group_share_a_heading() -> None:
     columns = [Column(title="class"), *(Column(title=name, group="tuned") for name in "abc")]
     text = page.table(columns, [["x", 1, 2, 3]])
-    assert '<th colspan="1"></th><th colspan="3" class="group">tuned</th>' in text
+    assert '<td colspan="1"></td><th colspan="3" scope="colgroup" class="group">tuned</th>' in text
     assert "groups" not in page.table([Column(title="a")], [["x"]])
 
 
@@ -150,10 +151,60 @@ def test_a_picture_is_embedded_whole_and_its_words_are_escaped() -> None:
     assert "figcaption" not in page.picture(source, "a picture")
 
 
-def test_a_slider_holds_both_pictures_without_a_script() -> None:
-    block = page.slider("data:image/jpeg;base64,AAAA", "data:image/jpeg;base64,BBBB", alternative='a "dark" room', size=(40, 60))
-    assert "AAAA" in block and "BBBB" in block
-    assert "<script" not in block
+def shots(*names: str) -> list[Shot]:
+    return [Shot(label=name, uri=f"data:image/jpeg;base64,{name * 4}", alternative=f'a "{name}" room') for name in names]
+
+
+def test_a_slider_holds_its_pictures_without_a_script() -> None:
+    block = page.slider(shots("A"), shots("B")[0], size=(40, 60), caption=EVIL)
+    tags = parsed(block)
+    assert tags.loads == ["data:image/jpeg;base64,BBBB", "data:image/jpeg;base64,AAAA"]
+    assert "<script" not in block and " on" not in re.sub(r">[^<]*<", "><", block)  # no handlers either
     assert "aspect-ratio:60/40" in block
-    assert "a &#34;dark&#34; room" in block
-    assert block.count('tabindex="0"') == 1  # the keyboard scrolls it, too
+    assert "a &#34;A&#34; room" in block
+    assert block.count("checked") == 1 and 'aria-label="50 %" checked' in block
+    assert "against" not in block  # there is nothing to choose
+
+
+def test_of_several_pictures_the_reader_chooses_what_is_held_against_the_right_one() -> None:
+    block = page.slider(shots("A", "B", "C"), shots("D")[0], size=(4, 6), sharp=True, most_px=99)
+    choices = block[block.index('class="against"') :]
+    assert choices.count("checked") == 1 and choices.index("checked") < choices.index(" A<")
+    assert [f" {name}</label>" in choices for name in "ABCD"] == [True, True, True, False]
+    assert 'class="slider sharp"' in block and "max-width:99px" in block
+
+
+def test_sliders_do_not_move_each_other_and_come_out_the_same_each_time() -> None:
+    names = [set(re.findall(r'name="(\w+)-at"', page.slider(shots(*left), shots("D")[0], size=(4, 6)))) for left in ("A", "B", "AB", "A")]
+    assert [len(found) for found in names] == [1] * 4
+    assert names[0] == names[3] and len(set.union(*names)) == 3
+
+
+def test_every_place_of_the_edge_has_its_rule_and_paper_shows_all_pictures() -> None:
+    text, block = Page(title="x").render(), page.slider(shots("A"), shots("B")[0], size=(4, 6))
+    stops = re.findall(r'aria-label="(\d+) %"', block)
+    for place, stop in enumerate(stops, 1):
+        assert f".wipe:has(.at:nth-child({place}) > :checked) {{ --at: {stop}%; }}" in text
+        assert f".wipe:has(.at:nth-child({place}):hover) {{ --at: {stop}%; }}" in text
+    assert (stops[0], stops[-1]) == ("0", "100") and "50" in stops
+    assert "clip-path: none !important" in text[text.index("@media print") :]
+
+
+def test_pictures_of_a_folder_are_taken_as_they_are_and_nothing_else_is(tmp_path: Path) -> None:
+    folder = tmp_path / "evaluation"
+    folder.mkdir()
+    Image.new("RGB", (3, 2)).save(folder / "a.png")
+    Image.new("RGB", (3, 2)).save(folder / "a.jpg")
+    assert page.file_uri(folder, "a.png") == page.png_uri((folder / "a.png").read_bytes())
+    assert page.file_uri(folder, "a.jpg").startswith("data:image/jpeg")
+    (tmp_path / "secret.png").write_bytes((folder / "a.png").read_bytes())
+    (folder / "text.png").write_text("root:x:0:0")
+    (folder / "link.png").symlink_to(tmp_path / "secret.png")
+    for name, why in (
+        ("../secret.png", "leads out"),
+        ("link.png", "leads out"),
+        ("text.png", "no PNG or JPEG"),
+        ("b.png", "cannot be read"),
+    ):
+        with pytest.raises(DataError, match=why):
+            page.file_uri(folder, name)

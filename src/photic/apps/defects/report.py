@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
-from markupsafe import Markup
 
 from photic.apps.defects.evidence import Predictions, prepare_again, read_predictions
 from photic.apps.defects.gallery import add_gallery
 from photic.core.errors import PhoticError
-from photic.core.program import program
 from photic.data.base import PHASES, PreparedData
 from photic.functional.palette import BLUE, ORANGE, VERMILION, class_colour
 from photic.inference.predictor import LoadedModel, load
 from photic.metrics.ranking import expected_calibration_error, precision_recall_curve, reliability_curve, roc_curve
 from photic.report import figures, page, runs
 from photic.report.page import Cell, Column, Page, Tile, number
+from photic.report.run_page import RunPage
 from photic.tracking.run import Run
 
 _FEW = 20  # positives below which a class's numbers move a lot with single pictures
@@ -38,17 +38,16 @@ def write_report(run_folder: Path | str, path: Path | str | None = None) -> Path
     Raises:
         DataError: the folder is no run, or its results cannot be read.
     """
-    run = Run.open(run_folder)
-    return _Report(run).page().write(path or run.path / "report.html")
+    return DefectsPage(Run.open(run_folder)).write(path)
 
 
-class _Report:
-    """Everything the sections share."""
+class DefectsPage(RunPage):
+    """The page of a run that classifies pictures."""
+
+    eyebrow = "Photic · steel-surface defects"
 
     def __init__(self, run: Run) -> None:
-        self.run = run
-        self.config = run.config
-        self.results = run.results
+        super().__init__(run)
         # Without a test split the validation split has to do, with a warning.
         self.predictions = read_predictions(run, "test") or read_predictions(run, "val")
         self.values: dict[str, Any] = {}
@@ -65,29 +64,19 @@ class _Report:
             except PhoticError as error:
                 self.missing = str(error)
 
-    def page(self) -> Page:
-        made = Page(
-            title=f"{self.run.path.parent.name} / {self.run.path.name}",
-            eyebrow="Photic · steel-surface defects",
-            verdict=self._verdict(),
-            badges=runs.badges(self.results),
-        )
-        made.head.extend(self._notices())
-        if self.predictions is not None:
-            made.head.insert(0, page.tiles(self._tiles(self.predictions)))
-            self._classes(made, self.predictions)
-            self._curves(made, self.predictions)
-            if self.prepared is not None and self.model is not None:
-                add_gallery(made, self.predictions, self.prepared, self.model)
-        self._training(made)
-        self._data(made)
-        self._settings(made)
-        self._commands(made)
-        return made
+    def add_results(self, made: Page) -> None:
+        """Add classes, curves and pictures."""
+        if self.predictions is None:
+            return
+        self._classes(made, self.predictions)
+        self._curves(made, self.predictions)
+        if self.prepared is not None and self.model is not None:
+            add_gallery(made, self.predictions, self.prepared, self.model)
 
     # --- the head --------------------------------------------------------------------------------
 
-    def _verdict(self) -> str:
+    def verdict(self) -> str:
+        """Return macro-AP and macro-F1 with their intervals."""
         best = self.results.get("best")
         if self.predictions is None:
             if not best:
@@ -102,7 +91,11 @@ class _Report:
         which = "never seen in training" if self.predictions.split == "test" else "of the validation split"
         return f"{parts[0]} and {parts[1]} at tuned thresholds, on {len(self.predictions.names)} pictures {which}."
 
-    def _tiles(self, predictions: Predictions) -> list[Tile]:
+    def tiles(self) -> list[Tile]:
+        """Return the scores, and how many pictures were judged rightly; what it cost, as long as there is no score."""
+        predictions = self.predictions
+        if predictions is None:
+            return self.cost_tiles()
         macro = self.values["at_tuned"]["macro"]
         defective, flagged = np.asarray(predictions.labels.any(axis=1)), np.asarray(predictions.decisions.any(axis=1))
         exact = int((predictions.labels == predictions.decisions).all(axis=1).sum())
@@ -124,16 +117,14 @@ class _Report:
             made.append(Tile(label="Every label right", value=value, note="pictures without any wrong decision"))
         return made
 
-    def _notices(self) -> list[Markup]:
-        made = runs.unfinished(self.run)
+    def advice(self) -> list[str]:
+        """Say what to bear in mind with the numbers, and what had to be left out."""
+        made = []
         if self.predictions is not None:
             if self.predictions.split == "val":
                 made.append(
-                    page.notice(
-                        "There is no test split: everything below is measured on the validation split, where the thresholds were tuned "
-                        "and the best epoch was chosen. Expect less on new pictures.",
-                        "warning",
-                    )
+                    "There is no test split: everything below is measured on the validation split, where the thresholds were tuned "
+                    "and the best epoch was chosen. Expect less on new pictures."
                 )
             rare = [
                 f"{name} ({count})"
@@ -142,13 +133,11 @@ class _Report:
             ]
             if rare:
                 made.append(
-                    page.notice(
-                        f"Few pictures carry {', '.join(rare)}: a single picture moves these classes' numbers a lot. Look at the intervals."
-                    )
+                    f"Few pictures carry {', '.join(rare)}: a single picture moves these classes' numbers a lot. Look at the intervals."
                 )
-            made.extend(page.notice(note, "warning") for note in self.values["at_tuned"].get("notes", []))
+            made.extend(self.values["at_tuned"].get("notes", []))
         if self.missing:
-            made.append(page.notice(f"Pictures and activation maps are left out: {self.missing}", "warning"))
+            made.append(f"Pictures and activation maps are left out: {self.missing}")
         return made
 
     # --- what the numbers say --------------------------------------------------------------------
@@ -196,6 +185,15 @@ class _Report:
             remark = f"{missed} of {missed + found} missed, {false_alarms} falsely called"
             tables.append(page.confusion(name, class_colour(c), predictions.confusion[c], remark))
         section.add(page.grid(tables, 200 if len(tables) <= 4 else 310))
+        if len(predictions.classes) > 1:
+            section.add(page.heading("Labelled and called together"), page.table(*_together(predictions)))
+            section.add(
+                page.prose(
+                    "Of the pictures labelled with a row's class, how many were called each column's: its own is what was found. Much "
+                    "beside that is either defects that come together (small print: how many carry both labels) or classes taken for one "
+                    "another."
+                )
+            )
 
     def _interval(self, *names: str) -> Cell:
         """Return the interval of the first name that has one."""
@@ -231,33 +229,21 @@ class _Report:
 
     # --- how it came about -----------------------------------------------------------------------
 
-    def _training(self, made: Page) -> None:
-        history = self.results.get("history") or []
-        if not history:
-            return
-        section = made.section("Training", runs.training_lead(self.results))
-        mark = (self.results.get("best") or {}).get("epoch")
-
-        def line(label: str, part: str, key: str, colour: str) -> figures.Line:
-            return runs.history_line(history, label, part, key, colour)
-
-        loss = [line("training", "train", "loss", BLUE), line("validation", "val", "loss", VERMILION)]
-        scores = [
-            line("macro-AP", "val", "macro_ap", BLUE),
-            line("macro-AUC", "val", "macro_auc", ORANGE),
-            line("macro-F1 at 0.5", "val", "macro_f1", VERMILION),
-        ]
-        classes = [line(name, "val", f"ap/{c}", class_colour(c)) for c, name in enumerate(self.results.get("classes", []))]
+    def charts(self) -> Iterator[Any]:
+        """Make the charts: loss, macro scores, average precision by class."""
         unit = (-0.02, 1.04)
-        charts = [
-            runs.chart("Loss", loss, mark_x=mark),
-            runs.chart("Validation", scores, y_limits=unit, mark_x=mark),
-            runs.chart("Validation AP by class", classes, y_limits=unit, mark_x=mark),
-            runs.learning_rate(history),
+        scores = [
+            self.line("macro-AP", "val", "macro_ap", BLUE),
+            self.line("macro-AUC", "val", "macro_auc", ORANGE),
+            self.line("macro-F1 at 0.5", "val", "macro_f1", VERMILION),
         ]
-        section.add(page.grid(charts, 420))
+        classes = [self.line(name, "val", f"ap/{c}", class_colour(c)) for c, name in enumerate(self.results.get("classes", []))]
+        yield self.loss_chart()
+        yield runs.chart("Validation", scores, y_limits=unit, **self.marks)
+        yield runs.chart("Validation AP by class", classes, y_limits=unit, **self.marks)
 
-    def _data(self, made: Page) -> None:
+    def add_data(self, made: Page) -> None:
+        """Add the counts of pictures and classes in each split."""
         facts = self.results.get("data", {})
         section = made.section("Data")
         counts = facts.get("counts", {})
@@ -283,41 +269,52 @@ class _Report:
         )
         section.add(*(page.notice(note) for note in facts.get("notes", [])))
 
-    def _settings(self, made: Page) -> None:
-        runs.add_settings(made, self.run)
+    def add_settings(self, made: Page) -> None:
+        """Add what the loss took from the training split, too."""
+        super().add_settings(made)
         state = {
             name: value for name, value in self.results.get("loss_state", {}).items() if any(item is not None for item in np.ravel(value))
         }
         if state:
             made.sections[-1].add(page.details("What the loss took from the training split", page.preformatted(yaml.safe_dump(state))))
 
-    def _commands(self, made: Page) -> None:
-        run, photic = runs.shown(self.run.path), shlex.quote(program())
-        finished = self.results.get("status") == "completed"
+    def uses(self, photic: str, run: str) -> list[tuple[str, str]]:
+        """Return the commands for a trained classifier."""
         root = self.config.get("data", {}).get("root")
         unlabelled = Path(root or "") / "test_images"
         pictures = shlex.quote(str(unlabelled)) if root and unlabelled.is_dir() else "PICTURES"
-        items = []
-        if not finished:
-            items.append(("Go on with this run, exactly where it stopped", f"{photic} train --resume {run}"))
-        if self.predictions is not None or self.run.checkpoint("best").is_file():
-            items += [
-                ("Predict pictures, with activation maps", f"{photic} predict {run} {pictures} -o predictions.csv --maps maps"),
-                ("The same in Kaggle's format", f"{photic} predict {run} {pictures} -o submission.csv --format kaggle"),
-                ("Measure again", f"{photic} evaluate {run}"),
-            ]
-        epochs = int(self.config.get("training", {}).get("num_epochs", 0))
-        if finished and epochs:
-            items.append(("Train on, for twice as many epochs", f"{photic} train --resume {run} training.num_epochs={2 * epochs}"))
+        return [
+            ("Predict pictures, with activation maps", f"{photic} predict {run} {pictures} -o predictions.csv --maps maps"),
+            ("The same in Kaggle's format", f"{photic} predict {run} {pictures} -o submission.csv --format kaggle"),
+            ("Measure again", f"{photic} evaluate {run}"),
+        ]
+
+    def further_commands(self, photic: str, run: str) -> list[tuple[str, str]]:
+        """Return how to train with other seeds and losses, and to watch the curves."""
+        items = super().further_commands(photic, run)
         if self.results.get("recipe"):
+            root = self.config.get("data", {}).get("root")
             given = {"recipe": self.results["recipe"], "data.root": root, "output_dir": self.config.get("output_dir")}
             words = " ".join(shlex.quote(f"{key}={value}") for key, value in given.items() if value is not None)
             items.append(("Train with three seeds and two losses", f"{photic} train -m {words} seed=0,1,2 loss.name=bce_with_logits,focal"))
-        siblings = runs.shown(self.run.path.parent)
-        items.append(("Compare the runs of this experiment", f"{photic} compare {siblings}/*"))
-        logs = runs.shown(self.run.path / "tensorboard")
-        items.append(("Watch the curves in TensorBoard", f"tensorboard --logdir {logs}"))
-        section = made.section(
-            "Next steps", "Exact commands. PICTURES stands for a folder of yours." if pictures == "PICTURES" else "Exact commands."
-        )
-        section.add(page.commands(items))
+        return [*items, ("Watch the curves in TensorBoard", f"tensorboard --logdir {runs.shown(self.run.path / 'tensorboard')}")]
+
+
+def _together(predictions: Predictions) -> tuple[list[Column], list[list[Any]]]:
+    """Return how many pictures with each label were called each class, and how many carry both labels; columns and rows."""
+    columns = [Column(title="Labelled", number=False), Column(title="Pictures")]
+    columns += [Column(title=name, group="called") for name in predictions.classes] + [Column(title="nothing", group="called")]
+    labels, decisions = predictions.labels, predictions.decisions
+    rows: list[list[Any]] = []
+    for c, name in enumerate(predictions.classes):
+        own = labels[:, c].astype(bool)
+        row: list[Any] = [Cell(text=name, colour=class_colour(c)), int(own.sum())]
+        for other in range(len(predictions.classes)):
+            both = int((own & labels[:, other].astype(bool)).sum())
+            row.append(Cell(text=str(int((own & decisions[:, other]).sum())), note="" if other == c else f"{both} both"))
+        rows.append([*row, int((own & ~decisions.any(axis=1)).sum())])
+    clean = ~labels.any(axis=1)
+    if clean.any():
+        called = [int((clean & decisions[:, other]).sum()) for other in range(len(predictions.classes))]
+        rows.append(["clean", int(clean.sum()), *called, int((clean & ~decisions.any(axis=1)).sum())])
+    return columns, rows

@@ -11,7 +11,7 @@ from photic.apps.lowlight.enhancing import load_enhancer
 from photic.apps.lowlight.evaluate import evaluate_pictures
 from photic.apps.lowlight.evaluation import Evaluation, write_results
 from photic.apps.lowlight.evaluation_data import Chosen, PictureSet, choose
-from photic.apps.lowlight.report import show_evaluation
+from photic.apps.lowlight.evaluation_page import show_evaluation
 from photic.apps.lowlight.samples import DrawnPairs
 from photic.apps.lowlight.sheets import write_sheets
 from photic.apps.lowlight.synthetic import draw_pair

@@ -26,6 +26,7 @@ from photic.core.plugins import model_source
 from photic.inference.predictor import LoadedModel
 from photic.tracking.run import Run
 from photic.workflows.progress import counting
+from photic.workflows.report import write_report
 
 _EXAMPLES = """examples:
   photic evaluate RUN                                # the pictures the run kept for validation
@@ -50,9 +51,7 @@ def main(arguments: list[str]) -> int:
         found = evaluate_pictures(model, chosen, folder, classical=not options.no_classical, advance=advance)
     written = [*write_results(found, folder), *write_sheets(found, folder)]
     if options.output is None:
-        from photic.apps.lowlight.report import write_report
-
-        written.append(write_report(source))  # the run's page shows its evaluations
+        written.append(write_report(source).report)  # the run's page shows its evaluations
     print(found.summary())
     for note in chosen.notes:
         print(f"note: {note}")

@@ -24,6 +24,7 @@ from photic.core.seeding import numpy_generator
 from photic.inference.predictor import LoadedModel
 from photic.tracking.run import Run
 from photic.workflows.progress import counting
+from photic.workflows.report import write_report
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -94,9 +95,7 @@ def main(arguments: list[str]) -> int:
         found = evaluate_scan(model, scan, reference=_reference(options.reference, scan), seed=options.seed, advance=advance)
     written = write(found, folder)
     if options.output is None:
-        from photic.apps.ptycho.report import write_report
-
-        written.append(write_report(options.run))  # the run's page shows its evaluations
+        written.append(write_report(options.run).report)  # the run's page shows its evaluations
     print(found.table())
     for path in written:
         print(path)

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from markupsafe import Markup
-from numpy.typing import NDArray
 
 from photic.core.errors import DataError
-from photic.core.program import program
-from photic.functional.palette import BLUE, ORANGE, VERMILION
-from photic.report import figures, page, runs
-from photic.report.page import Cell, Column, Page, Section, Tile, duration, number
+from photic.functional.palette import VERMILION
+from photic.report import page, runs
+from photic.report.page import Cell, Column, Page, Section, Tile, number
+from photic.report.run_page import RunPage
 from photic.tracking.run import Run
 
 _MOST_SHOWN = 3
@@ -28,6 +25,8 @@ _PICTURES = (
     ("comparison", "Object and reference", "Both aligned on one grid; errors are reconstruction minus reference."),
     ("reconstruction/amplitude", "Amplitude", "Stitched from the patches of all positions."),
     ("reconstruction/phase", "Phase", "Around its mean; a constant means nothing."),
+    ("reconstruction/probe", "Probe", "Amplitude and phase of each mode; the phase fades out where there is no light."),
+    ("reconstruction/coverage", "Coverage", "How well each pixel was seen; what lies outside the line is not to be trusted."),
     ("r_amp", "R_amp over the scan", "Each dot is a position; dark places are explained well."),
     ("frc", "Ring correlation of two halves", "Two objects, each from a random half of the patterns."),
     ("frc_reference", "Ring correlation with the reference", "How fine the detail is that both share."),
@@ -35,20 +34,16 @@ _PICTURES = (
 
 
 def write_report(run_folder: Path | str, path: Path | str | None = None) -> Path:
-    """Write the page of a run, finished or not; nothing is computed with the network.
+    """Write the page of a run, finished or not, with what ``photic evaluate`` left in it; nothing is computed with the network.
 
     Args:
-        run_folder: the run; what ``photic evaluate`` left in its ``evaluations`` is shown, too.
+        run_folder: the run.
         path: the file to write; ``report.html`` in the run's folder if omitted.
 
-    Returns:
-        The file.
-
     Raises:
-        DataError: the folder is no run, or its results cannot be read.
+        DataError: the folder is no run, or its results or an evaluation in it cannot be read.
     """
-    run = Run.open(run_folder)
-    return _Report(run).page().write(path or run.path / "report.html")
+    return PtychoPage(Run.open(run_folder)).write(path)
 
 
 @dataclass(frozen=True)
@@ -62,72 +57,70 @@ class _Evaluated:
     def name(self) -> str:
         return self.folder.name
 
-    def picture(self, name: str) -> bytes | None:
-        path = self.folder / f"{name}.png"
-        return path.read_bytes() if path.is_file() else None
+    @property
+    def resolved(self) -> str:
+        """Say in a sentence how fine the detail is that two halves of the scan share, and the whole and a reference."""
+        parts = [("two halves of it agree", self.values["halves"])]
+        if self.values.get("against"):
+            parts.append(("it agrees with the reference", self.values["against"]))
+        said = " and ".join(f"{words} {_down_to(found)}" for words, found in parts)
+        return f"Of {self.name} (R_amp {number(self.values['r_amp'])}) {said}."
+
+    def picture(self, name: str) -> str | None:
+        return page.file_uri(self.folder, f"{name}.png") if (self.folder / f"{name}.png").is_file() else None
 
 
-class _Report:
-    """Everything the sections share."""
+def _down_to(comparison: dict[str, Any]) -> str:
+    period = _period(comparison, "1/7")
+    return "in rings of all frequencies (1/7 is never crossed)" if period == "no crossing" else f"down to periods of {period} (FRC at 1/7)"
+
+
+class PtychoPage(RunPage):
+    """The page of a run that reconstructs scans."""
+
+    eyebrow = "Photic · ptychography"
+    previews = (
+        "Six validation patterns in columns. From the top: amplitude of the predicted patch, its phase, "
+        "the pattern it would diffract, the pattern that was measured. Outside the probe's light a patch means nothing."
+    )
+    preview = "Predicted patches"
+    sharp_previews = True
 
     def __init__(self, run: Run) -> None:
-        self.run = run
-        self.config, self.results = run.config, run.results
-        self.facts: dict[str, Any] = self.results.get("ptychography", {})
-        self.history: list[dict[str, Any]] = self.results.get("history") or []
-        self.best: dict[str, Any] = self.results.get("best") or {}
-        self.test: dict[str, Any] = self.results.get("test") or {}
-        self.evaluations = _evaluations(run.path / "evaluations")
-
-    def page(self) -> Page:
-        made = Page(
-            title=f"{self.run.path.parent.name} / {self.run.path.name}",
-            eyebrow="Photic · ptychography",
-            verdict=self._verdict(),
-            badges=runs.badges(self.results),
-        )
-        made.head += [page.tiles(self._tiles()), *runs.unfinished(self.run), *(page.notice(text, "warning") for text in self._advice())]
-        self._evaluated(made)
-        self._training(made)
-        self._previews(made)
-        self._data(made)
-        runs.add_settings(made, self.run)
-        self._commands(made)
-        return made
+        super().__init__(run)
+        self.seen: dict[str, Any] = self.results.get("ptychography", {})
+        self.measured = [_Evaluated(folder, values) for folder, values in self.evaluations(_read)]
 
     # --- the head --------------------------------------------------------------------------------
 
     @property
     def validated(self) -> float | None:
         """R_amp on validation patterns at the best epoch."""
-        value: float | None = (self.best.get("val") or {}).get("r_amp")
+        value: float | None = self.val.get("r_amp")
         return value
 
-    def _verdict(self) -> str:
+    def verdict(self) -> str:
+        """Return R_amp, and how fine the detail is that two halves of an evaluated scan share."""
         if self.validated is None:
-            return "No validation yet: there is nothing to judge."
+            return super().verdict()
+        text = f"R_amp {number(self.validated)} on validation patterns, at epoch {self.best['epoch']:g}."
+        if "r_amp" in self.test:
+            text = f"R_amp {number(self.test['r_amp'])} on {self.test['groups']:,} test patterns; {text}"
+        if self.measured:
+            text += f" {self.measured[0].resolved}"
         meaning = "R_amp is the share of the measured amplitude that the forward model of the predicted patches misses; noise has its part."
-        found = f"R_amp {number(self.validated)} on validation patterns, at epoch {self.best['epoch']:g}"
-        if "r_amp" not in self.test:
-            return f"{found}. {meaning}"
-        return f"R_amp {number(self.test['r_amp'])} on {self.test['groups']:,} test patterns; {found}. {meaning}"
+        return f"{text} {meaning}"
 
-    def _tiles(self) -> list[Tile]:
+    def tiles(self) -> list[Tile]:
+        """Return R_amp of validation and test, and what it cost."""
         made = [Tile(label="Best validation R_amp", value=number(self.validated), note="smaller is better; 0 explains every count")]
         if self.test:
             worst = f"worst pattern {number(self.test.get('r_amp_worst'))}"
             made.append(Tile(label="Test R_amp", value=number(self.test.get("r_amp")), note=worst))
-        parameters = self.results.get("parameters", {})
-        network = self.config.get("model", {}).get("name", "network")
-        if "wall_seconds" in self.results:
-            steps = f"{self.history[-1]['step']:,} steps" if self.history else "with reading the data"
-            made.append(Tile(label="Training time", value=duration(self.results["wall_seconds"]), note=steps))
-        if parameters:
-            made.append(Tile(label="Parameters", value=f"{parameters['total']:,}", note=str(network)))
-        return made
+        return [*made, *self.cost_tiles()]
 
-    def _advice(self) -> list[str]:
-        """Return what the numbers suggest to do."""
+    def advice(self) -> list[str]:
+        """Say whether more epochs would help, and whether the network carries over to the test scans."""
         made = []
         values = [(entry.get("val") or {}).get("r_amp") for entry in self.history]
         reached = [value for value in values if value is not None]
@@ -146,144 +139,81 @@ class _Report:
 
     # --- what came out -----------------------------------------------------------------------------
 
-    def _evaluated(self, made: Page) -> None:
-        if not self.evaluations:
+    def add_results(self, made: Page) -> None:
+        """Add what was found of whole scans."""
+        if not self.measured:
             return
         section = made.section("Objects", "What `photic evaluate` found: whole scans, stitched.")
-        section.add(page.table(*_evaluation_table(self.evaluations)))
-        for found in self.evaluations[:_MOST_SHOWN]:
+        section.add(page.table(*_evaluation_table(self.measured)))
+        for found in self.measured[:_MOST_SHOWN]:
             _show(section, found)
-        if len(self.evaluations) > _MOST_SHOWN:
-            more = ", ".join(found.name for found in self.evaluations[_MOST_SHOWN:])
+        if len(self.measured) > _MOST_SHOWN:
+            more = ", ".join(found.name for found in self.measured[_MOST_SHOWN:])
             section.add(page.prose(f"Pictures of the {_MOST_SHOWN} newest; those of {more} lie in the run's folder, under evaluations."))
 
-    def _patterns(self) -> list[Markup]:
-        """Return the chart of single groups, if their values are there."""
-        lines = []
-        for phase, label, colour in (("val", "validation", VERMILION), ("test", "test", BLUE)):
-            found = _predicted(self.run.path / "predictions" / f"{phase}.csv")
-            if len(found):
-                share = 100 * (np.arange(len(found)) + 0.5) / len(found)
-                lines.append(figures.Line(label=label, x=share, y=np.sort(found), colour=colour))
-        return [runs.chart("R_amp of single groups", lines, x_label="share of the groups (%)", caption=self._worst())] if lines else []
+    def charts(self) -> Iterator[Any]:
+        """Make the charts: loss, R_amp, parts of the loss, single groups."""
+        yield self.loss_chart()
+        yield runs.chart("R_amp", [self.line("validation", "val", "r_amp", VERMILION)], **self.marks)
+        yield from self.terms_chart(known={"r_amp"})
+        spread = self.spread("r_amp", "R_amp of single groups", "share of the groups (%)", caption=self._worst())
+        if spread is not None:
+            yield spread
 
     def _worst(self) -> str:
-        rows = _rows(self.run.path / "predictions" / "test.csv") or _rows(self.run.path / "predictions" / "val.csv")
+        rows = self.rows("test") or self.rows("val")
         worst = sorted(rows, key=lambda row: -float(row["r_amp"]))[:3]
         return "Worst: " + ", ".join(f"{row['file']} ({float(row['r_amp']):.3f})" for row in worst) + " (file:row)."
 
-    # --- how it came about -----------------------------------------------------------------------
-
-    def _training(self, made: Page) -> None:
-        if not self.history:
-            return
-        section = made.section("Training", runs.training_lead(self.results))
-        mark = self.best.get("epoch")
-
-        def line(label: str, part: str, key: str, colour: str) -> figures.Line:
-            return runs.history_line(self.history, label, part, key, colour)
-
-        loss = [line("training", "train", "loss", BLUE), line("validation", "val", "loss", VERMILION)]
-        charts = [runs.chart("Loss", loss, mark_x=mark)]
-        charts.append(runs.chart("R_amp", [line("validation", "val", "r_amp", VERMILION)], mark_x=mark))
-        terms = sorted({key for entry in self.history for key in entry.get("train", {}) if key not in ("loss", "r_amp")})
-        if terms:
-            colours = (BLUE, VERMILION, ORANGE)
-            parts = [line(name, "train", name, colours[i % len(colours)]) for i, name in enumerate(terms)]
-            charts.append(runs.chart("Parts of the training loss", parts, mark_x=mark))
-        section.add(page.grid([*charts, *self._patterns(), runs.learning_rate(self.history)], 420))
-
-    def _previews(self, made: Page) -> None:
-        files = sorted((self.run.path / "samples").glob("step_*.png"))
-        if not files:
-            return
-        section = made.section(
-            "Previews",
-            "Six validation patterns in columns. From the top: amplitude of the predicted patch, its phase, "
-            "the pattern it would diffract, the pattern that was measured. Outside the probe's light a patch means nothing.",
-        )
-        chosen = [files[0], files[-1]] if len(files) > 1 else files
-        steps = [int(path.stem.removeprefix("step_")) for path in chosen]
-        shown = [
-            page.picture(page.png_uri(path.read_bytes()), f"Predicted patches after {step:,} steps", f"After {step:,} steps.", sharp=True)
-            for path, step in zip(chosen, steps, strict=True)
-        ]
-        section.add(page.grid(shown, 420))
-
-    def _data(self, made: Page) -> None:
-        data, config = self.results.get("data", {}), self.config
-        section = made.section("What was trained")
-        chosen, task = config.get("data", {}), config.get("task", {})
+    def facts(self) -> dict[str, Any]:
+        """Return what the network was shown, and what else was trained."""
+        chosen, task = self.config.get("data", {}), self.config.get("task", {})
         switches = {"train_probe": "probe", "train_intensity_scale": "intensity scale", "refine_positions": "positions"}
         learned = [name for switch, name in switches.items() if task.get(switch)]
-        counts = data.get("counts", {})
-        modes = self.facts.get("num_modes")
-        section.add(
-            page.facts(
-                {
-                    "network": config.get("model", {}).get("name"),
-                    "target": "known object (supervised)" if chosen.get("supervised") else "the measurement itself (unsupervised)",
-                    "patterns": f"{self.facts['size_px']} x {self.facts['size_px']} px" if self.facts else None,
-                    "together in a group": chosen.get("gridsize", 1) ** 2,
-                    "groups": ", ".join(f"{counts[phase]:,} {name}" for phase, name in _SPLITS if phase in counts) or None,
-                    "scans": ", ".join(dict.fromkeys(self.facts.get("scans", []))) or None,
-                    "probe": (f"{modes} incoherent modes" if modes > 1 else "1 mode") if modes else None,
-                    "trained beside the network": ", ".join(learned) or None,
-                    "amplitudes normalised by": f"{self.facts['normalisation']:.4g}" if self.facts else None,
-                    "data": data.get("root"),
-                    "fingerprint": data["fingerprint"][:16] if data.get("fingerprint") else None,
-                }
-            )
-        )
-        section.add(*(page.notice(note) for note in data.get("notes", [])))
+        modes = self.seen.get("num_modes")
+        return {
+            "target": "known object (supervised)" if chosen.get("supervised") else "the measurement itself (unsupervised)",
+            "patterns": f"{self.seen['size_px']} x {self.seen['size_px']} px" if self.seen else None,
+            "together in a group": chosen.get("gridsize", 1) ** 2,
+            "scans": ", ".join(dict.fromkeys(self.seen.get("scans", []))) or None,
+            "probe": (f"{modes} incoherent modes" if modes > 1 else "1 mode") if modes else None,
+            "trained beside the network": ", ".join(learned) or None,
+            "amplitudes normalised by": f"{self.seen['normalisation']:.4g}" if self.seen else None,
+        }
 
-    def _commands(self, made: Page) -> None:
-        run, photic = runs.shown(self.run.path), shlex.quote(program())
-        finished = self.results.get("status") == "completed"
+    def uses(self, photic: str, run: str) -> list[tuple[str, str]]:
+        """Return the commands for a trained network."""
         chosen = self.config.get("data", {})
         given = chosen.get("test_path") or chosen.get("path")
         scans = [given] if isinstance(given, str) else list(given or [])
         named = " ".join(map(shlex.quote, scans)) if scans else "SCAN"
-        items = []
-        if not finished:
-            items.append(("Go on with this run, exactly where it stopped", f"{photic} train --resume {run}"))
-        if self.run.checkpoint("best").is_file():
-            again = f"{photic} evaluate {run}" + ("" if scans else " data.path=SCAN")
-            items += [
-                ("Reconstruct a scan", f"{photic} predict {run} {named} -o object"),
-                ("The same, and go on with iterations through the same physics", f"{photic} predict {run} {named} -o refined --refine 20"),
-                ("Without the network, to compare with", f"{photic} reconstruct {named} --iterations 100 -o baseline"),
-                ("Judge whole scans; the pictures then appear on this page", again),
-                ("One file for a colleague", f"{photic} bundle {run} -o model.photic"),
-            ]
-        epochs = int(self.config.get("training", {}).get("num_epochs", 0))
-        if finished and epochs:
-            items.append(("Train on, for twice as many epochs", f"{photic} train --resume {run} training.num_epochs={2 * epochs}"))
-        items.append(("Compare the runs of this experiment", f"{photic} compare {runs.shown(self.run.path.parent)}/*"))
-        items.append(("Watch the curves in TensorBoard", f"tensorboard --logdir {runs.shown(self.run.path / 'tensorboard')}"))
-        lead = "Exact commands." if scans else "Exact commands. SCAN stands for a file of yours."
-        made.section("Next steps", lead).add(page.commands(items))
+        return [
+            ("Reconstruct a scan", f"{photic} predict {run} {named} -o object"),
+            ("The same, and go on with iterations through the same physics", f"{photic} predict {run} {named} -o refined --refine 20"),
+            ("Without the network, to compare with", f"{photic} reconstruct {named} --iterations 100 -o baseline"),
+            ("Judge whole scans; the pictures then appear on this page", f"{photic} evaluate {run}" + ("" if scans else " data.path=SCAN")),
+        ]
+
+    def further_commands(self, photic: str, run: str) -> list[tuple[str, str]]:
+        """Return how to watch the curves, too."""
+        logs = runs.shown(self.run.path / "tensorboard")
+        return [*super().further_commands(photic, run), ("Watch the curves in TensorBoard", f"tensorboard --logdir {logs}")]
 
 
-_SPLITS = (("train", "training"), ("val", "validation"), ("test", "test"))
-
-
-def _evaluations(folder: Path) -> list[_Evaluated]:
-    """Return what lies in the run's evaluations, the newest first.
+def _read(folder: Path) -> dict[str, Any]:
+    """Return the results of an evaluation.
 
     Raises:
-        DataError: a file of results is damaged.
+        DataError: the file is damaged.
     """
-    found = []
-    for path in folder.glob("*/results.json"):
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise DataError(f"{path}: no valid JSON ({error}); evaluate again, or delete the folder") from error
-        if not isinstance(values, dict) or "r_amp" not in values:
-            raise DataError(f"{path}: expected the results of an evaluation, with 'r_amp'; evaluate again, or delete the folder")
-        found.append((path.stat().st_mtime_ns, path.parent.name, _Evaluated(path.parent, values)))
-    return [evaluated for *_, evaluated in sorted(found, key=lambda item: item[:2], reverse=True)]
+    path = folder / "results.json"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path}: no valid JSON ({error}); evaluate again, or delete the folder") from error
+    if not isinstance(values, dict) or "r_amp" not in values:
+        raise DataError(f"{path}: expected the results of an evaluation, with 'r_amp'; evaluate again, or delete the folder")
+    return values
 
 
 def _evaluation_table(found: Sequence[_Evaluated]) -> tuple[list[Column], list[list[Any]]]:
@@ -298,8 +228,9 @@ def _evaluation_table(found: Sequence[_Evaluated]) -> tuple[list[Column], list[l
     compared = any(one.values.get("against") for one in found)
     if compared:
         columns += [
-            Column(title=f"{name} {what}", group="against a reference") for what in ("amplitude", "phase") for name in ("SSIM", "PSNR")
+            Column(title=name, group=f"{part}, against a reference") for part in ("amplitude", "phase") for name in ("SSIM", "PSNR dB")
         ]
+        columns += [Column(title=name, group="full period, reference") for name in ("FRC 0.5", "FRC 1/7")]
     rows = []
     for one in found:
         spread, halves = one.values["r_amp_of_patterns"], one.values["halves"]
@@ -312,7 +243,9 @@ def _evaluation_table(found: Sequence[_Evaluated]) -> tuple[list[Column], list[l
         ]
         if compared:
             against = one.values.get("against")
-            row += [number(against[part]["ssim"]) if against else "–" for part in ("amplitude", "phase")]
+            for part in ("amplitude", "phase"):
+                row += [number(against[part]["ssim"]), number(against[part]["psnr_db"], 1)] if against else ["–", "–"]
+            row += [_period(against, threshold) if against else "–" for threshold in ("0.5", "1/7")]
         rows.append(row)
     return columns, rows
 
@@ -329,23 +262,12 @@ def _show(section: Section, found: _Evaluated) -> None:
     wide: list[Markup] = []
     side_by_side: list[Markup] = []
     for name, title, caption in _PICTURES:
-        content = found.picture(name)
-        if content is None:
+        uri = found.picture(name)
+        if uri is None:
             continue
         is_wide = name == "comparison"
-        shown = page.picture(page.png_uri(content), f"{title}, {found.name}", caption, most_px=640 if is_wide else None)
+        shown = page.picture(uri, f"{title}, {found.name}", caption, most_px=640 if is_wide else None)
         (wide if is_wide else side_by_side).append(shown)
     section.add(*wide)
     if side_by_side:
         section.add(page.grid(side_by_side, 420))
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def _predicted(path: Path) -> NDArray[np.float64]:
-    return np.array([float(row["r_amp"]) for row in _rows(path)])

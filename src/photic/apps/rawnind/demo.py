@@ -11,8 +11,8 @@ from rich.console import Console
 from photic.apps.rawnind.denoising import load_denoiser
 from photic.apps.rawnind.evaluating.evaluate import evaluate_pictures, picture_of
 from photic.apps.rawnind.evaluating.evaluation_data import Chosen
+from photic.apps.rawnind.evaluating.evaluation_page import show_evaluation
 from photic.apps.rawnind.evaluating.evaluation_sheets import write_sheets
-from photic.apps.rawnind.evaluating.report import show_evaluation
 from photic.apps.rawnind.evaluating.scores import Evaluation, write_results
 from photic.apps.rawnind.files.dng import write_mosaic_dng
 from photic.apps.rawnind.synthetic.synthetic_data import RawGeneratedConfig

@@ -27,7 +27,7 @@ plugin = Plugin(
         ),
     },
     demo="photic.apps.rawnind.demo:run",
-    report="photic.apps.rawnind.evaluating.run_page:write_report",
+    report="photic.apps.rawnind.report:write_report",
     predictors={
         "raw_denoising": Command(
             summary="Denoise raw files and folders with a strength control; .dng .exr .tif .png .jpg, EXIF kept",

@@ -112,6 +112,7 @@ def benchmark(
         notes=(*notes, *_notes(measured.pictures)),
         failed=tuple((str(path), why) for path, why in measured.failed),
         sheets=tuple(path.name for path in sheets.write()),
+        rate_crops=tuple(sheets.rate_crops),
     )
     return found, [*write_results(found, folder), write_plot(found, folder / "plot.png"), write_page(found, folder)]
 

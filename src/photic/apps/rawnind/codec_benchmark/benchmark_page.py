@@ -15,6 +15,7 @@ from photic.apps.rawnind.codec_benchmark.results import (
     VALUES,
     Benchmark,
     Equal,
+    RateCrops,
     Value,
     difference_rows,
     difference_text,
@@ -22,7 +23,7 @@ from photic.apps.rawnind.codec_benchmark.results import (
 )
 from photic.functional.bjontegaard import Difference
 from photic.report import page
-from photic.report.page import Cell, Column, Page, Section, Tile
+from photic.report.page import Cell, Column, Page, Section, Shot, Tile
 
 _SMALL_SHARE = 0.3
 
@@ -33,12 +34,13 @@ def write_page(found: Benchmark, folder: Path) -> Path:
     made.head.append(page.tiles(_tiles(found)))
     made.head += [page.notice(note) for note in found.notes]
     findings = all_findings(found)
-    _curves(found, made)
+    add_curves(found, made.section("Quality over rate", "Means over the pictures at each setting. Left is smaller, up is better."))
     _differences(found, made)
     if findings:
         _wins(findings, made)
     _falls(found, made)
-    _sheets(found, folder, made)
+    if found.rate_crops or found.sheets:
+        add_crops(found, folder, made.section("Crops", "The part of each picture with most detail."))
     _how(found, made)
     return made.write(folder / "report.html")
 
@@ -82,9 +84,8 @@ def _tiles(found: Benchmark) -> list[Tile]:
     return made
 
 
-def _curves(found: Benchmark, made: Page) -> None:
-    lead = "Means over the pictures at each setting. Left is smaller, up is better."
-    section = made.section("Quality over rate", lead)
+def add_curves(found: Benchmark, section: Section) -> None:
+    """Add quality over rate, a chart per level of noise and value."""
     for value in VALUES:
         section.add(page.heading(LABELS[value]))
         shown = figures.charts(found, value)
@@ -114,11 +115,14 @@ def _differences(found: Benchmark, made: Page) -> None:
 def _tables(found: Benchmark, section: Section, equal: Equal) -> None:
     for anchor in (found.anchor, *(own.label for own in found.ours)):
         for value in VALUES:
-            section.add(page.heading(f"Against {anchor}: {kind_label(equal, value, anchor)}"), _table(found, equal, value, anchor))
+            section.add(
+                page.heading(f"Against {anchor}: {kind_label(equal, value, anchor)}"), difference_table(found, equal, value, anchor)
+            )
 
 
-def _table(found: Benchmark, equal: Equal, value: Value, anchor: str) -> Markup:
-    columns = [Column(title="", number=False), *(Column(title=level) for level in found.levels)]
+def difference_table(found: Benchmark, equal: Equal, value: Value, anchor: str) -> Markup:
+    """Return differences of all other methods to one, with what they rest on: a row per method, a column per level of noise."""
+    columns = [Column(title="Method", number=False), *(Column(title=level) for level in found.levels)]
     rows: list[list[Cell]] = []
     for label, cells in difference_rows(found, equal, value, anchor):
         row = [Cell(text=label)]
@@ -167,6 +171,13 @@ def _wins(findings: list[Finding], made: Page) -> None:
         section.add(page.details(f"{len(winning)} comparisons", *_sentences(winning)))
 
 
+def add_losses(found: Benchmark, section: Section) -> None:
+    """Add the comparisons in which ours does not win, folded."""
+    losing = [one for one in all_findings(found) if one.loses]
+    if losing:
+        section.add(page.details(f"Where ours does not win ({len(losing)})", *_sentences(losing)))
+
+
 def _sentences(findings: list[Finding]) -> list[Markup]:
     """Return findings as paragraphs, under headings of their levels."""
     made = []
@@ -187,15 +198,28 @@ def _falls(found: Benchmark, made: Page) -> None:
         section.add(*(page.prose(text) for text in said))
 
 
-def _sheets(found: Benchmark, folder: Path, made: Page) -> None:
-    there = [folder / name for name in found.sheets if (folder / name).is_file()]
-    if not there:
-        return
-    section = made.section("Crops", "The part of each picture with most detail, at about the same rate.")
-    for path in there:
+def add_crops(found: Benchmark, folder: Path, section: Section) -> None:
+    """Add crops: of our first model at several rates, to wipe over, and of all methods at about the same rate."""
+    there = [one for one in found.rate_crops if all((folder / path).is_file() for path in (*one.parts.values(), one.reference))]
+    if there:
+        section.add(page.heading(f"{found.ours[0].label} at several rates"), page.wipe_hint())
+    for level in dict.fromkeys(one.level for one in there):
+        section.add(page.subheading(level), page.grid([_slider(one, found, folder) for one in there if one.level == level], 340))
+    sheets = [folder / name for name in found.sheets if (folder / name).is_file()]
+    if sheets:
+        section.add(page.heading("All at about the same rate"))
+    for path in sheets:
         with Image.open(path) as image:
             uri = page.jpeg_uri(np.asarray(image.convert("RGB")), 92)
         section.add(page.picture(uri, f"Crops, {path.stem.replace('_', ' ')}", path.stem.replace("_", " "), sharp=True, least_px=900))
+
+
+def _slider(one: RateCrops, found: Benchmark, folder: Path) -> Markup:
+    def shot(label: str, path: str) -> Shot:
+        return Shot(label=label, uri=page.file_uri(folder, path), alternative=f"Crop of {one.picture}, {label}")
+
+    left = [shot(label, path) for label, path in one.parts.items()]
+    return page.slider(left, shot(found.against, one.reference), size=one.size, caption=one.picture, sharp=True, most_px=3 * one.size[1])
 
 
 def _how(found: Benchmark, made: Page) -> None:
@@ -220,7 +244,7 @@ def _how(found: Benchmark, made: Page) -> None:
                 [level, method.label, f"{setting:g}", rate(bpp), f"{psnr:.2f}", f"{ssim:.4f}"]
                 for setting, bpp, psnr, ssim in zip(by_psnr.settings, by_psnr.bpp, by_psnr.plain, by_ssim.plain, strict=True)
             ]
-    titles = ("", "method", "setting", "rate", "PSNR dB", "MS-SSIM")
+    titles = ("level", "method", "setting", "rate", "PSNR dB", "MS-SSIM")
     columns = [Column(title=title, number=place > 1) for place, title in enumerate(titles)]
     section.add(page.details("Every point of the curves", page.table(columns, rows)))
     for name, why in found.failed:

@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 
 from photic.apps.rawnind.codec_benchmark.codecs import ANCHOR
 from photic.apps.rawnind.codec_benchmark.rate_distortion import Crops
-from photic.apps.rawnind.codec_benchmark.results import Method, Point
+from photic.apps.rawnind.codec_benchmark.results import Method, Point, RateCrops
 from photic.data.images import write_image
 from photic.report.sheets import SheetRow, draw_sheet
 
 ROWS = 6
 """Pictures on a sheet, evenly over all."""
 _SHOWN_PX = 256
+_MOST_AT_RATES = 2
+"""Pictures of a level whose crops are kept at several rates."""
 _USUAL_BPP = 0.25
 """Rate of the crops where no model of ours sets one."""
 _COLUMNS = (ANCHOR, "JPEG")
@@ -59,6 +61,7 @@ class SheetMaker:
     levels: Sequence[str]
     reference: str
     rows: dict[str, list[SheetRow]] = field(default_factory=dict)
+    rate_crops: list[RateCrops] = field(default_factory=list)
     heads: dict[str, list[str]] = field(default_factory=dict)
 
     def take(self, crops: Crops) -> None:
@@ -73,10 +76,25 @@ class SheetMaker:
         lead = next((one.label for one in self.methods if one.kind == "ours"), None)
         chosen = matched(crops.points, heads, lead)
         number = len(self.rows.setdefault(level, []))
+        if lead is not None and number < _MOST_AT_RATES:
+            self.rate_crops.append(self._at_rates(crops, lead, number))
         paths = [self._written(level, number, label, crops.parts[label, point.setting]) for label, point in chosen.items()]
         paths.append(self._written(level, number, self.reference, crops.true))
         said = "   ".join(f"{label} {point.bpp:.3f} bpp {point.psnr:.1f} dB" for label, point in chosen.items())
         self.rows[level].append(SheetRow(f"{crops.scene.name}   {said}", paths, (crops.true.shape[0], crops.true.shape[1])))
+
+    def _at_rates(self, crops: Crops, lead: str, number: int) -> RateCrops:
+        """Write a method's crops of a scene at its least, middle and largest rate."""
+        level = crops.scene.level.name
+        points = sorted((point for point in crops.points if point.method == lead), key=lambda point: point.bpp)
+        chosen = dict.fromkeys(points[round(place)] for place in np.linspace(0, len(points) - 1, 3))
+        parts = {}
+        for rank, point in enumerate(chosen, 1):
+            path = self._written(level, number, f"{lead} rate {rank}", crops.parts[lead, point.setting])
+            parts[f"{point.bpp:.3f} bpp, {point.psnr:.1f} dB"] = path.relative_to(self.folder).as_posix()
+        reference = self._written(level, number, self.reference, crops.true).relative_to(self.folder).as_posix()
+        size = (crops.true.shape[0], crops.true.shape[1])
+        return RateCrops(picture=crops.scene.name, level=level, size=size, parts=parts, reference=reference)
 
     def write(self) -> list[Path]:
         """Write a sheet for each level; return the files."""

@@ -20,6 +20,7 @@ from photic.core.arguments import whole_number
 from photic.core.errors import ConfigError, DataError
 from photic.core.plugins import model_source
 from photic.tracking.run import Run
+from photic.workflows.report import write_report
 
 _EXAMPLES = """examples:
   photic evaluate RUN                                        # the pictures the run kept for validation, against four codecs
@@ -47,6 +48,8 @@ def main(arguments: list[str]) -> int:
     found, written = benchmark(
         sources, maker, ours, codecs, folder, data=data, workers=options.workers, quiet=options.quiet, notes=chosen.notes
     )
+    if options.output is None:
+        written.append(write_report(source).report)  # the run's page shows its evaluations
     show(found, written)
     return 1 if found.failed else 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -78,6 +78,20 @@ class Seen:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RateCrops:
+    """The same part of a picture as our first model gives it back at several rates."""
+
+    picture: str
+    level: str
+    size: tuple[int, int]
+    """Height and width of the crops in pixels."""
+    parts: Mapping[str, str]
+    """Rate and PSNR as text to a PNG file, relative to the benchmark's folder, by rising rate."""
+    reference: str
+    """File of the same part of what is compared with."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Benchmark:
     """Everything that was found."""
 
@@ -97,6 +111,7 @@ class Benchmark:
     """Files that could not be used, and why."""
     sheets: tuple[str, ...] = ()
     """Files with crops, in the folder."""
+    rate_crops: tuple[RateCrops, ...] = ()
 
     @property
     def ours(self) -> tuple[Method, ...]:
@@ -173,6 +188,7 @@ class Benchmark:
             "notes": list(self.notes),
             "failed": [list(pair) for pair in self.failed],
             "sheets": list(self.sheets),
+            "rate_crops": [{**asdict(one), "size": list(one.size)} for one in self.rate_crops],
             "curves": [
                 {"level": level, "method": method.label, "value": value, **_plain(self.curve(level, method.label, value))}
                 for level in self.levels
@@ -234,6 +250,7 @@ class Benchmark:
                 notes=tuple(map(str, content["notes"])),
                 failed=tuple((str(name), str(why)) for name, why in content["failed"]),
                 sheets=tuple(map(str, content["sheets"])),
+                rate_crops=tuple(RateCrops(**{**one, "size": tuple(one["size"])}) for one in content.get("rate_crops", ())),
             )
         except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
             if isinstance(error, DataError):

@@ -27,6 +27,7 @@ from photic.metrics.pictures import picture_values
 from photic.tasks.raw_denoising import developed
 from photic.tracking.run import Run
 from photic.workflows.progress import counting
+from photic.workflows.report import write_report
 
 _EXAMPLES = """examples:
   photic evaluate RUN                                        # the pictures the run kept for validation
@@ -51,9 +52,7 @@ def main(arguments: list[str]) -> int:
         found = evaluate_pictures(models, chosen, folder, classical=not options.no_classical, advance=advance)
     written = [*write_results(found, folder), *write_sheets(found, folder)]
     if options.output is None:
-        from photic.apps.rawnind.evaluating.run_page import write_report
-
-        written.append(write_report(source))  # the run's page shows its evaluations
+        written.append(write_report(source).report)  # the run's page shows its evaluations
     print(found.summary())
     for note in found.notes:
         print(f"note: {note}")
