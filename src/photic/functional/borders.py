@@ -18,6 +18,9 @@ def mirrored(picture: Tensor, *, top: int = 0, bottom: int = 0, left: int = 0, r
     [1.0, 0.0, 1.0, 2.0, 1.0, 0.0]
     """
     height, width = picture.shape[-2:]
+    if torch.compiler.is_exporting():  # a graph must do for all sizes: no branches
+        rows, columns = _to_and_fro(height, top, bottom), _to_and_fro(width, left, right)
+        return picture.index_select(-2, rows.to(picture.device)).index_select(-1, columns.to(picture.device))
     if max(top, bottom) < height and max(left, right) < width:
         return F.pad(picture, (left, right, top, bottom), mode="reflect") if top or bottom or left or right else picture
     rows = _to_and_fro(height, top, bottom).to(picture.device)
@@ -27,12 +30,23 @@ def mirrored(picture: Tensor, *, top: int = 0, bottom: int = 0, left: int = 0, r
 
 def _to_and_fro(size: int, before: int, after: int) -> Tensor:
     """Return indices that run to and fro between the ends of an axis."""
-    period = max(1, 2 * (size - 1))
+    period = (2 * torch.arange(size)[-1:]).clamp_min(1)  # a tensor: exporters know no remainders by sizes that are free
     place = torch.arange(-before, size + after) % period
-    return torch.minimum(place, period - place) if size > 1 else torch.zeros_like(place)
+    return torch.minimum(place, period - place)
 
 
 def to_multiple(picture: Tensor, multiple: int) -> Tensor:
     """Return a picture ``(B, C, H, W)`` continued at the right and below to multiples of a number; see :func:`mirrored`."""
     height, width = picture.shape[-2:]
-    return mirrored(picture, bottom=-height % multiple, right=-width % multiple)
+    if multiple == 1:
+        return picture
+    return mirrored(picture, bottom=next_multiple(height, multiple) - height, right=next_multiple(width, multiple) - width)
+
+
+def next_multiple(size: int, multiple: int) -> int:
+    """Return the least multiple that is not smaller; written so that exporters see that it is one.
+
+    >>> next_multiple(33, 16)
+    48
+    """
+    return (size + multiple - 1) // multiple * multiple

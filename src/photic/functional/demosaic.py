@@ -67,7 +67,7 @@ def normalised_convolution(mosaic: Tensor, planes: Tensor) -> Tensor:
         DataError: shapes do not belong together.
     """
     _check(mosaic, planes)
-    planes = planes.to(mosaic.dtype).expand(len(mosaic), -1, -1, -1)
+    planes = planes.to(mosaic.dtype).expand(mosaic.shape[0], -1, -1, -1)
     is_green = planes[:, 1:2]
     near = is_green * mosaic
     green = near + (1 - is_green) * _mean_of(near, is_green, (1.0, 2.0, 1.0))

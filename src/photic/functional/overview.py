@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from photic.core.errors import DataError
+from photic.functional.borders import next_multiple
 
 OVERVIEW_PX = 64
 """Side of an overview in pixels."""
@@ -47,12 +48,25 @@ def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
     torch.Size([1, 3, 32, 48])
     """
     height, width = image.shape[-2:]
+    if multiple == 1:
+        return image
+    if torch.compiler.is_exporting():  # a graph must do for all sizes: no branches
+        for axis, size in ((-2, height), (-1, width)):
+            image = image.index_select(axis, _continued(size, next_multiple(size, multiple)).to(image.device))
+        return image
     down, right = -height % multiple, -width % multiple
     if not down and not right:
         return image
     # A mirror needs more pixels than it adds; tiny pictures repeat their last row and column.
     image = F.pad(image, (0, 0, 0, down), mode="reflect" if down < height else "replicate")
     return F.pad(image, (0, right, 0, 0), mode="reflect" if right < width else "replicate")
+
+
+def _continued(size: int, whole: int) -> Tensor:
+    """Return which of ``size`` places stands at each of ``whole``: mirrored, or the last one repeated where the mirror is too short."""
+    place = torch.arange(whole)
+    mirror = size - 1 - (place - (size - 1)).abs()
+    return torch.where(mirror[-1:] >= 0, mirror, place.clamp(max=size - 1))
 
 
 def crop_to(image: Tensor, like: Tensor) -> Tensor:

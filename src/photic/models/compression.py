@@ -219,7 +219,7 @@ class Compressor(nn.Module, ABC):
         """
 
     def _check(self, measurement: Tensor, planes: Tensor, noise: Tensor, balance: Tensor) -> None:
-        channels, size, batch = (1 if self.measurement == "mosaic" else 3), measurement.shape[-2:], len(measurement)
+        channels, size, batch = (1 if self.measurement == "mosaic" else 3), measurement.shape[-2:], measurement.shape[0]
         name = type(self).__name__
         if measurement.ndim != 4 or measurement.shape[1] != channels:
             raise DataError(f"{name}: expected ({self.measurement}) (B, {channels}, H, W), got {tuple(measurement.shape)}")
@@ -282,17 +282,17 @@ class TransformCompressor(Compressor):
             if self.noise_map:
                 seen = torch.cat([seen, self._noise_seen(balanced, noise.to(linear), gains)], dim=1)
         latents: Tensor = self.encoder(seen).float()
-        gain = self._gain(self.log_gain, quality, len(latents))
+        gain = self._gain(self.log_gain, quality, latents.shape[0])
         return latents if gain is None else latents * gain
 
     def rescaled(self, latents: Tensor, before: Tensor, after: Tensor) -> Tensor:
         """Return latents ``(B, C, h, w)`` that were analysed for one quality as those for another: only their gains differ."""
-        gains = [self._gain(self.log_gain, quality, len(latents)) for quality in (before, after)]
+        gains = [self._gain(self.log_gain, quality, latents.shape[0]) for quality in (before, after)]
         return latents if gains[0] is None or gains[1] is None else latents * (gains[1] / gains[0])
 
     def synthesised(self, latents: Tensor, balance: Tensor, quality: Tensor | None = None) -> Tensor:
         """Return pictures ``(B, 3, H, W)`` float32 in camera colours of rounded latents."""
-        gain = self._gain(self.log_inverse_gain, quality, len(latents))
+        gain = self._gain(self.log_inverse_gain, quality, latents.shape[0])
         made = self.decoder(latents if gain is None else latents * gain).float()
         linear: Tensor = expanded(made) if self.companding == "root" else made
         return linear / balance.to(linear)[:, :, None, None]
@@ -326,7 +326,9 @@ class TransformCompressor(Compressor):
             return None
         highest = self.num_qualities
         levels = log_gains.new_full((batch,), float(highest)) if quality is None else quality.to(log_gains)
-        if levels.shape != (batch,) or not bool(((levels >= 1) & (levels <= highest)).all()):
+        if torch.compiler.is_exporting():  # a graph cannot look and refuse
+            levels = levels.clamp(1, highest)
+        elif levels.shape != (batch,) or not bool(((levels >= 1) & (levels <= highest)).all()):
             raise DataError(f"quality: expected ({batch},) levels from 1 to {highest}, got {levels.detach().cpu().tolist()}")
         below = (levels - 1).floor().long().clamp(max=highest - 2)
         share = (levels - 1 - below)[:, None]

@@ -71,11 +71,12 @@ class RawDenoiser(nn.Module, ABC):
             raise DataError(f"{type(self).__name__}: expected ({self.measurement}) (B, {channels}, H, W), got {tuple(measurement.shape)}")
         if planes.ndim != 4 or planes.shape[1] != 3 or planes.shape[-2:] != size:
             raise DataError(f"{type(self).__name__}: expected planes (B, 3, {size[0]}, {size[1]}), got {tuple(planes.shape)}")
-        if noise.shape != (len(measurement), 2) or balance.shape != (len(measurement), 3):
+        batch = measurement.shape[0]
+        if noise.shape != (batch, 2) or balance.shape != (batch, 3):
             raise DataError(
-                f"{type(self).__name__}: expected noise ({len(measurement)}, 2) and balance ({len(measurement)}, 3), got "
+                f"{type(self).__name__}: expected noise ({batch}, 2) and balance ({batch}, 3), got "
                 f"{tuple(noise.shape)} and {tuple(balance.shape)}"
             )
         padded = to_multiple(measurement, self.multiple)
-        made = self.restore(padded, to_multiple(planes, self.multiple).expand(len(measurement), -1, -1, -1), noise, balance)
+        made = self.restore(padded, to_multiple(planes, self.multiple).expand(batch, -1, -1, -1), noise, balance)
         return made[..., : size[0], : size[1]]

@@ -62,7 +62,7 @@ class SpectralConvolution(nn.Module):
             raise DataError(f"spectral convolution: expected maps of at least 2 x 2 pixels, got {tuple(features.shape)}")
         with torch.autocast(features.device.type, enabled=False):
             values = features.float() if features.dtype in (torch.float16, torch.bfloat16) else features
-            return self._mixed(values, height, width)
+            return self._by_products(values, height, width) if torch.compiler.is_exporting() else self._mixed(values, height, width)
 
     def _mixed(self, values: Tensor, height: int, width: int) -> Tensor:
         ky, kx = self.kept(height, width)
@@ -81,6 +81,29 @@ class SpectralConvolution(nn.Module):
         constant = torch.complex(columns[..., :1].real, torch.zeros_like(columns[..., :1].real))
         mapped: Tensor = torch.fft.irfft(torch.cat([constant, columns[..., 1:]], dim=-1), n=width, dim=-1)
         return mapped
+
+    def _by_products(self, values: Tensor, height: int, width: int) -> Tensor:
+        """Return the same by products of real matrices, which every runtime has; few frequencies are kept, so it is no slower."""
+        ky, kx = self.kept(height, width)
+        rows = torch.cat([torch.arange(ky), torch.arange(height - ky, height)])
+        cos_y, sin_y = (part.to(values) for part in _waves(rows, height))  # (2 ky, h)
+        cos_x, sin_x = (part.to(values) for part in _waves(torch.arange(kx), width))  # (kx, w)
+        real, imaginary = values @ cos_x.T, -(values @ sin_x.T)
+        real, imaginary = cos_y @ real + sin_y @ imaginary, cos_y @ imaginary - sin_y @ real
+        weight = torch.cat([self.weight[:ky, :kx], self.weight[-ky:, :kx]]) if ky < self.modes else self.weight[:, :kx]
+        own, other = weight.flatten(0, 1).to(values).unbind(-1)  # (2 ky kx, I, O)
+        real, imaginary = (part.flatten(2).permute(2, 0, 1) for part in (real, imaginary))
+        real, imaginary = real @ own - imaginary @ other, real @ other + imaginary @ own
+        real, imaginary = (part.permute(1, 2, 0).unflatten(2, (2 * ky, kx)) for part in (real, imaginary))
+        real, imaginary = cos_y.T @ real - sin_y.T @ imaginary, cos_y.T @ imaginary + sin_y.T @ real
+        share = torch.full((kx,), 2.0).index_fill(0, torch.tensor([0]), 1.0).to(values) / (height * width)
+        return (real * share) @ cos_x - (imaginary * share) @ sin_x
+
+
+def _waves(frequencies: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """Return cosines and sines ``(K, side)`` of frequencies, whole periods per side, in double precision."""
+    angle = (2 * math.pi / side) * (frequencies[:, None] * torch.arange(side) % side).double()
+    return angle.cos(), angle.sin()
 
 
 class SpectralBlock(nn.Module):

@@ -129,9 +129,9 @@ class Standard(RawDenoiser):
 
     def _demosaiced(self, balanced: Tensor, planes: Tensor) -> Tensor:
         """Return what the network corrects; which demosaicer makes it, the pattern decides, picture by picture."""
-        if torch.compiler.is_exporting():  # a graph cannot look: an exported one is for Bayer
-            return malvar(balanced, planes)
         bayer = _repeats_by_two(planes)
+        if torch.compiler.is_exporting():  # a graph cannot look: it makes both
+            return torch.where(bayer[:, None, None, None], malvar(balanced, planes), normalised_convolution(balanced, planes))
         if bool(bayer.all()):
             return malvar(balanced, planes)
         if not bool(bayer.any()):

@@ -74,11 +74,11 @@ class LocalEnhancementGraph(nn.Module):
 
     def __init__(self, graph: EnhancementGraph) -> None:
         super().__init__()
-        self.graph = graph
+        self.whole = graph  # not `graph`, which exporters have for themselves
 
     def forward(self, image: Tensor) -> Tensor:
         """Return enhanced pictures."""
-        enhanced: Tensor = self.graph(image, decision=image.new_zeros(image.shape[0], 0))
+        enhanced: Tensor = self.whole(image, decision=image.new_zeros(image.shape[0], 0))
         return enhanced
 
 

@@ -107,11 +107,11 @@ class PatchPlanes(nn.Module):
 
     def __init__(self, graph: PatchGraph) -> None:
         super().__init__()
-        self.graph = graph
+        self.complex = graph  # not `graph`, which exporters have for themselves
 
     def forward(self, amplitude: Tensor) -> tuple[Tensor, Tensor]:
         """Return real and imaginary part of patches."""
-        return self.graph.network.planes(amplitude * self.graph.normalisation)
+        return self.complex.network.planes(amplitude * self.complex.normalisation)
 
 
 class PtychographyTask(Task):
@@ -318,7 +318,6 @@ class PtychographyTask(Task):
                 "before": {
                     "values": "amplitudes (square roots of counts), zero frequency in the middle of the detector, times the training set's "
                     "normalisation",
-                    "normalisation": float(self.graph.normalisation),
                     "groups": "a pattern alone" if together == 1 else f"{together} patterns that overlap; positions relative to their mean",
                 },
                 "after": {

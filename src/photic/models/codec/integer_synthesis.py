@@ -77,6 +77,8 @@ class IntegerSynthesis(nn.Module):
 
         It computes on the CPU, and gives the result on the device of ``hyper``.
         """
+        if torch.compiler.is_exporting():
+            return self._by_products(hyper)
         made = hyper.double().cpu()
         for number in range(self.count):
             weight = getattr(self, f"weight{number}").double().cpu()
@@ -89,3 +91,41 @@ class IntegerSynthesis(nn.Module):
             step = 2.0 ** int(self.shifts[number])  # a power of two: dividing by it is exact
             made = torch.floor((made + step / 2) / step).clamp(-_MOST if last else 0.0, _MOST)
         return made.to(hyper.device)
+
+    def _by_products(self, hyper: Tensor) -> Tensor:
+        """Return the same integers by products of matrices, which runtimes have in double precision where they have no convolutions."""
+        made = hyper.double()
+        for number in range(self.count):
+            weight, bias = getattr(self, f"weight{number}").double(), getattr(self, f"bias{number}").double()[:, None, None]
+            last = number == self.count - 1
+            made = (_convolved(made, weight) if last else _enlarged(made, weight)) + bias
+            step = torch.pow(2.0, self.shifts[number].double())
+            made = torch.floor((made + step / 2) / step).clamp(-_MOST if last else 0.0, _MOST)
+        return made
+
+
+def _convolved(features: Tensor, weight: Tensor) -> Tensor:
+    """Return ``F.conv2d(features, weight, padding=1)`` of 3 x 3 weights."""
+    taps = [(y, x) for y in range(3) for x in range(3)]
+    return _gathered(features, [(y, x, weight[:, :, y, x]) for y, x in taps])
+
+
+def _enlarged(features: Tensor, weight: Tensor) -> Tensor:
+    """Return ``F.conv_transpose2d(features, weight, stride=2, padding=2, output_padding=1)`` of 5 x 5 weights.
+
+    Value 2 i + p of the result has the taps k of the parity p, each at place i + 1 - (k - p) / 2 of the features.
+    """
+    steps = [[(k, 2 - (k - parity) // 2) for k in range(parity, 5, 2)] for parity in range(2)]
+    parts = []
+    for rows in steps:
+        for columns in steps:
+            parts.append(_gathered(features, [(y, x, weight[:, :, ky, kx].T) for ky, y in rows for kx, x in columns]))
+    return F.pixel_shuffle(torch.stack(parts, dim=2).flatten(1, 2), 2)
+
+
+def _gathered(features: Tensor, taps: Sequence[tuple[int, int, Tensor]]) -> Tensor:
+    """Return the sum over taps of a matrix ``(O, I)`` times features ``(B, I, H, W)`` at an offset of (y - 1, x - 1), zero outside."""
+    height, width = features.shape[-2:]
+    around = F.pad(features, (1, 1, 1, 1))
+    made: Tensor = sum((matrix @ around[..., y : y + height, x : x + width].flatten(2) for y, x, matrix in taps), start=torch.zeros(()))
+    return made.unflatten(-1, (height, width))
