@@ -26,7 +26,7 @@ class ClassificationOptions(FileOptions):
     """What is said about a picture."""
 
     maps: bool = False
-    """Also draw where the network sees each class that it decides present: a PNG as a data URI, under ``maps``; null where there is none."""
+    """Also draw where the network sees each class that it decides present: maps, a PNG as a data URI; null where there is none."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,10 @@ class ClassificationFiles(BatchFileModel):
         image = read_image(source)
         wanted = self._options(options, ClassificationOptions).maps
         return _Read(source.name, image if wanted else None, (height, width), self.model.prepared(image))
+
+    def tensors(self, source: Path, options: FileOptions) -> Iterator[tuple[Tensor, ...]]:
+        """Yield the picture."""
+        yield (to_measurement(self.read(source, options).prepared)[None],)
 
     def kind(self, item: Any) -> Hashable:
         """Return the size that the network gets."""

@@ -10,11 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 
-from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
 from photic.core.errors import ConfigError
@@ -22,6 +21,7 @@ from photic.inference.file_model import FileModel
 from photic.inference.serve import pages
 from photic.inference.serve.guarding import Guard
 from photic.inference.serve.metrics import ServeMetrics
+from photic.inference.serve.naming import shown
 from photic.inference.serve.observing import Observer
 from photic.inference.serve.openapi import document
 from photic.inference.serve.predicting import Predictions, model_called
@@ -74,9 +74,8 @@ class Application:
             Route("/health/ready", self._ready),
             Route("/metrics", self._show_metrics),
         ]
-        router = Starlette(routes=routes, exception_handlers={HTTPException: _explain})
-        router.router.redirect_slashes = False
-        self._inner = Observer(Guard(router, token), self.metrics, config)
+        self._router = Router(routes, redirect_slashes=False)
+        self._inner = Observer(Guard(self._route, token), self.metrics, config)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer."""
@@ -94,6 +93,14 @@ class Application:
     def remove_files(self) -> None:
         """Remove uploads and results that are stored now."""
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Find what is at an address; what the routes refuse gets the form that all errors have."""
+        scope["app"] = self  # with an application around them, routes raise what they refuse
+        try:
+            await self._router(scope, receive, send)
+        except HTTPException as error:
+            raise _problem(error, scope["method"]) from error
 
     # --- routes ---
 
@@ -136,14 +143,10 @@ class Application:
         return Response(self.metrics.text(), media_type=self.metrics.media_type)
 
 
-async def _explain(request: Request, error: Exception) -> Response:
-    """Give what the routes refuse the form that all errors have."""
-    assert isinstance(error, HTTPException), "registered for nothing else"
+def _problem(error: HTTPException, method: str) -> Problem:
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "")
-        raise Problem(
-            405, "wrong_method", f"{request.method[:16]} is not for this address; use {allowed}", headers=error.headers
-        ) from error
+        return Problem(405, "wrong_method", f"{shown(method, 16)} is not for this address; use {allowed}", headers=error.headers)
     if error.status_code == 404:
-        raise Problem(404, "unknown_address", "nothing is at this address; / and /docs say what there is") from error
-    raise Problem(error.status_code, "refused", str(error.detail), headers=error.headers) from error
+        return Problem(404, "unknown_address", "nothing is at this address; / and /docs say what there is")
+    return Problem(error.status_code, "refused", str(error.detail), headers=error.headers)

@@ -48,7 +48,7 @@ def document(models: Mapping[str, Served], config: ServeConfig, version: str, *,
             "version": version,
             "summary": "Trained models: a file in, a file or JSON out",
             "description": f"A request may have {config.max_upload_mb:g} MB and is answered within {config.timeout_s:g} s. "
-            'Every error is `{"error": {"code", "message"}}`.',
+            'Every error is {"error": {"code", "message"}}. A field that is left out has its default.',
         },
         "paths": {
             **{f"/v1/models/{name}/predict": {"post": _predict(model, with_token)} for name, model in models.items()},
@@ -111,7 +111,7 @@ def _answer(served: Served) -> dict[str, Any]:
         return {"description": "What was found.", "content": {"application/json": {"schema": schema}}}
     files: dict[str, Any] = {media_type(ending): {"schema": {}} for ending in served.model.writable}
     return {
-        "description": "The result. With `Accept: application/json`, what is known about it instead.",
+        "description": "The result. With Accept: application/json, what is known about it instead.",
         "headers": {
             "Content-Disposition": {"description": "The result's name: the upload's, with the result's ending.", "schema": _TEXT},
             "Photic-Values": {"description": "Facts about the result, JSON; left out above 4 KB.", "schema": _TEXT},
@@ -174,7 +174,7 @@ def _schemas(models: Mapping[str, Served]) -> dict[str, Any]:
         "what": {**_TEXT, "description": "What it takes, in the plural."},
         "answer": {"enum": ["file", "values"]},
         "endings": {**_TEXTS, "description": "Endings that files for it may have."},
-        "formats": {**_TEXTS, "description": "What `format` may be."},
+        "formats": {**_TEXTS, "description": "What the field format may be."},
         "sha256": {**_TEXT, "description": "Of the model's file."},
         "url": {**_TEXT, "description": "Where to post files."},
     }

@@ -13,6 +13,9 @@ from photic.inference.serve.options import FILE, FORMAT, expected
 from photic.inference.serve.served import Served
 from photic.inference.serve.settings import ServeConfig
 
+_USUAL = (".jpg", ".dng", ".npz")
+"""Endings for an example, the first that a model takes."""
+
 
 def home(models: Mapping[str, Served], config: ServeConfig, base: str, *, with_token: bool) -> str:
     """Return the first page: models, a form for each, how to call them.
@@ -23,16 +26,20 @@ def home(models: Mapping[str, Served], config: ServeConfig, base: str, *, with_t
         base: scheme and host that the reader used.
         with_token: whether clients need a token.
     """
-    shown = [
-        {
+    shown = []
+    for model in models.values():
+        fields = _fields(model)
+        # A browser sends an input that is left empty, which is no value of anything: only what has one is asked for.
+        asked = [field for field in fields if field["choices"] or field["default"]]
+        entry = {
             "facts": model.facts,
-            "fields": _fields(model),
+            "fields": asked,
+            "further": [field["name"] for field in fields if field not in asked],
             "command": _command(model, base, with_token),
             "accept": ",".join(model.model.endings),
             "measured": _measured(model.facts["metrics"]),
         }
-        for model in models.values()
-    ]
+        shown.append(entry)
     return _environment().get_template("home.html").render(models=shown, config=config, with_token=with_token, file=FILE)
 
 
@@ -91,7 +98,8 @@ def _described_fields(operation: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _command(model: Served, base: str, with_token: bool) -> str:
     token = ' -H "Authorization: Bearer $PHOTIC_TOKEN"' if with_token else ""
     result = " -OJ" if model.gives_file else ""
-    return f"curl{token} -F {FILE}=@NAME{model.model.endings[0]}{result} {base}{model.facts['url']}"
+    ending = next((ending for ending in _USUAL if ending in model.model.endings), model.model.endings[0])
+    return f"curl{token} -F {FILE}=@NAME{ending}{result} {base}{model.facts['url']}"
 
 
 def _measured(metrics: Mapping[str, Any] | None) -> str:

@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+_LINGER_S = 1.0
+
 
 class BoundedProtocol(H11Protocol):
     """HTTP/1.1 with a time limit for the head of a request and a limit of connections; errors have the form that all have."""
@@ -19,6 +21,7 @@ class BoundedProtocol(H11Protocol):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._head_timer: asyncio.TimerHandle | None = None
+        self._is_refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin; one connection too many gets an answer and is closed."""
@@ -31,8 +34,8 @@ class BoundedProtocol(H11Protocol):
         self._watch()
 
     def data_received(self, data: bytes) -> None:
-        """Take what came."""
-        if self.transport.is_closing():
+        """Take what came; what still comes after a refusal is not looked at."""
+        if self._is_refused or self.transport.is_closing():
             return
         super().data_received(data)
         self._watch()
@@ -41,6 +44,13 @@ class BoundedProtocol(H11Protocol):
         """End."""
         self._stop_timer()
         super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """Close, or finish the request that is under way."""
+        if self._is_refused:
+            self.transport.close()
+        else:
+            super().shutdown()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP."""
@@ -69,8 +79,14 @@ class BoundedProtocol(H11Protocol):
             self._head_timer = None
 
     def _refuse(self, status: int, reason: str, code: str, message: str) -> None:
-        """Answer before there is a request for the application, and close."""
+        """Answer before there is a request for the application, and close, if the client does not, after a while.
+
+        To close at once, with bytes of the client unread, would take the answer from it.
+        """
         self._stop_timer()
+        if self._is_refused:
+            return
+        self._is_refused = True
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             body = json.dumps({"error": {"code": code, "message": message}}).encode()
             head = (
@@ -79,4 +95,6 @@ class BoundedProtocol(H11Protocol):
                 + "connection: close\r\n\r\n"
             )
             self.transport.write(head.encode() + body)
-        self.transport.close()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.loop.call_later(_LINGER_S, self.transport.close)
