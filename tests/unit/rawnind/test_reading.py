@@ -218,3 +218,10 @@ def test_a_decoder_that_breaks_down_is_an_error_of_the_file(tmp_path, monkeypatc
     monkeypatch.setenv("PYTHONHOME", str(tmp_path / "nowhere"))  # the decoding process cannot start
     with pytest.raises(DataError, match=r"good\.dng: decoding it broke down"):
         read_raw(path)
+
+
+def test_a_file_with_nothing_behind_its_first_bytes_is_no_raw_file(tmp_path):
+    path = tmp_path / "empty.dng"
+    path.write_bytes(b"II*\x00" + bytes(100))
+    with pytest.raises(DataError, match=r"empty\.dng"):
+        read_raw(path)

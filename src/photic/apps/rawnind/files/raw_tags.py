@@ -149,7 +149,8 @@ def read_tags(path: Path) -> RawTags | None:
         order = "<" if data[:2] == b"II" else ">"
         (first,) = struct.unpack_from(order + "I", data, 4)
         try:
-            return RawTags(order, first, tuple(_all(data, first, order)), len(data))
+            directories = tuple(_all(data, first, order))
+            return RawTags(order, first, directories, len(data)) if directories else None
         except (exif.DamagedExif, struct.error):
             return None
 
