@@ -138,13 +138,18 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], source: Path 
     """Copy weights into a module, all or nothing.
 
     Raises:
-        CheckpointError: names or shapes differ; the message lists which.
+        CheckpointError: names, shapes or kinds of numbers (whole, real, complex) differ; the message lists which.
     """
     own = module.state_dict()
     problems = [
         f"{name}: the network has {tuple(own[name].shape)}, the file {tuple(weights[name].shape)}"
         for name in own
         if name in weights and own[name].shape != weights[name].shape
+    ]
+    problems += [
+        f"{name}: the network has {own[name].dtype}, the file {weights[name].dtype}"
+        for name in own
+        if name in weights and not same_kind(own[name], weights[name])
     ]
     problems += [f"{name}: missing in the file" for name in own if name not in weights]
     problems += [f"{name}: not in the network" for name in weights if name not in own]
@@ -155,6 +160,11 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], source: Path 
             "Use the model settings the weights were trained with"
         )
     module.load_state_dict(dict(weights))
+
+
+def same_kind(one: Tensor, other: Tensor) -> bool:
+    """Say whether two tensors hold numbers of one kind: whole, real or complex, in whatever precision."""
+    return one.is_floating_point() == other.is_floating_point() and one.is_complex() == other.is_complex()
 
 
 def _plain(tensor: Tensor) -> Tensor:

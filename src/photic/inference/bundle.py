@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
-from photic.core.checkpoint import Checkpoint, load_weights, write_checkpoint
+from photic.core.checkpoint import Checkpoint, load_weights, same_kind, write_checkpoint
 from photic.core.errors import CheckpointError, ConfigError, PhoticError
 from photic.core.plugins import advice
 from photic.core.schema import Registered, coerce
@@ -114,7 +114,7 @@ def task_of_bundle(checkpoint: Checkpoint, source: Path | str) -> Task:
             raise CheckpointError(f"{source}: {name} holds values that are not finite, so nothing it says would be; bundle another run")
     load_weights(task.graph, {name: tensor for name, tensor in stored.items() if name not in constants}, source)
     for name, constant in constants.items():
-        if name not in stored or stored[name].shape != constant.shape:
+        if name not in stored or stored[name].shape != constant.shape or not same_kind(stored[name], constant):
             raise CheckpointError(f"{source}: expected the constant {name} of shape {tuple(constant.shape)}; make the bundle again")
         constant.copy_(stored[name])
     return task

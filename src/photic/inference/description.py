@@ -70,7 +70,7 @@ def _noise(data: Mapping[str, Any]) -> dict[str, Any] | None:
     if data.get("iso_min") is None or data.get("iso_max") is None:
         return None
     known = {name: data[name] for name in ("row_noise", "noise_error", "profile_cameras") if data.get(name) is not None}
-    return {"trained_iso": [data["iso_min"], data["iso_max"]], **known}
+    return {"trained_for_iso": [data["iso_min"], data["iso_max"]], **known}
 
 
 def run_name(folder: Path) -> str:
@@ -129,7 +129,7 @@ def _wrong(description: Mapping[str, Any]) -> list[str]:
         return gaps
     wrong = [place for place, fits in _FORMS.items() if not fits(_at(description, place))]
     wrong += [] if description["bundle"] == FORMAT else ["bundle"]
-    if not wrong and len(description.get("thresholds", [])) != len(description.get("classes", [])):
+    if not wrong and len(description.get("thresholds") or ()) != len(description.get("classes") or ()):
         wrong.append("thresholds")
     if "interface" in description:  # the first bundles came without
         try:
@@ -154,7 +154,7 @@ def _not_plain(description: Mapping[str, Any]) -> list[str]:
         place, depth, value = waiting.pop()
         steers = isinstance(value, str) and _STEERING.search(value)
         if depth > MAX_DEPTH or steers or _STEERING.search(place) or (isinstance(value, float) and not math.isfinite(value)):
-            return [_STEERING.sub("?", place.lstrip("."))[:100]]
+            return ["".join(letter if letter.isprintable() else "?" for letter in place.lstrip("."))[:100]]
         inside = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
         waiting += [(f"{place}.{key}", depth + 1, item) for key, item in inside]
     return []

@@ -148,10 +148,15 @@ def load_file(source: Path, device: str = "auto") -> LoadedModel:
             size = description["preprocessing"]["image_size"]
         else:
             task = task_from_description(description)
-            load_weights(task, checkpoint.deployed(), source)
             size = image_size(description["config"])
+            load_weights(task, checkpoint.deployed(), source)
     except UnknownNameError as error:
         raise explained(error, source, description.get("requires", ())) from error
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{source}: says too little of the network for it to be built ({type(error).__name__}: {error}); give a bundle, or a checkpoint "
+            "that Photic's training wrote"
+        ) from error
     resized = None if size is None else (size[0], size[1])
     return LoadedModel(task.eval().to(chosen), description["config"], description, source, chosen, image_size=resized)
 

@@ -179,7 +179,7 @@ class MultilabelClassification(Task):
             "processing": {
                 "before": {
                     "values": "RGB pictures of 8 bits (grey ones count as RGB) as shares of white, 0 to 1; then (value - mean) / std",
-                    "size": "as image_size says: bilinear, averaging where a picture shrinks; else each at its own",
+                    "resampling": "of pictures that are resized: bilinear, averaging where they shrink",
                     "mean": _digits(self.graph.mean),
                     "std": _digits(self.graph.std),
                 },

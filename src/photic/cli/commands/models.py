@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import get_args
 
@@ -109,6 +108,12 @@ def _page(found: Sequence[ShelfEntry], folders: Sequence[Path] | None) -> Iterat
     broken = [f"{_shown(model.path)}: {model.problem}" for model in found if model.problem is not None]
     if broken:
         yield "\n" + section("cannot be used", "\n".join(broken))
+    known: dict[str, set[str | None]] = {}
+    for model in usable:
+        known.setdefault(model.name, set()).add(model.sha256)
+    doubled = [name for name, sums in known.items() if len(sums) > 1]
+    if doubled:
+        yield f"\nSeveral models go by the name {', '.join(doubled)}: give the path of the one that is meant, or rename one."
     yield "\n`photic info NAME` says more of one, `photic predict NAME FILE` uses it. A finished run becomes one by"
     yield "`photic bundle RUN -o NAME.photic`, and `photic models add NAME.photic` keeps it under its name."
 
@@ -120,9 +125,12 @@ def _table(models: Sequence[ShelfEntry]) -> Iterator[str]:
     room = terminal_width() - len(INDENT) - sum(widths) - 2 * len(widths)
     if room >= _LEAST_TERMS:
         yield _line(_HEAD, widths, room)
-    for where, group in groupby(zip(models, rows[1:], strict=True), key=lambda pair: _place(pair[0])):
-        yield f"{where}:"
-        for _, row in group:
+    places: dict[str, list[tuple[str, ...]]] = {}
+    for model, row in zip(models, rows[1:], strict=True):
+        places.setdefault("come with Photic" if model.shipped else f"in {_shown(model.path.parent)}", []).append(row)
+    for place, group in places.items():
+        yield f"{place}:"
+        for row in group:
             if room >= _LEAST_TERMS:
                 yield _line(row, widths, room)
             else:
@@ -139,10 +147,6 @@ def _line(row: Sequence[str], widths: Sequence[int], room: int) -> str:
     *cells, terms = row
     aligned = [cell.rjust(w) if i in _NUMBERS else cell.ljust(w) for i, (cell, w) in enumerate(zip(cells, widths, strict=True))]
     return INDENT + "  ".join([*aligned, _short(terms, room)]).rstrip()
-
-
-def _place(model: ShelfEntry) -> str:
-    return "come with Photic" if model.shipped else f"in {_shown(model.path.parent)}"
 
 
 def _row(model: ShelfEntry) -> tuple[str, str, str, str, str, str]:
@@ -178,7 +182,7 @@ def _short(text: str, room: int) -> str:
 def _shown(path: Path) -> str:
     """Return a path as short as it can be typed."""
     for base, sign in ((Path.cwd(), "."), (Path.home(), "~")):
-        if path.resolve().is_relative_to(base):
-            inside = path.resolve().relative_to(base)
+        if path.absolute().is_relative_to(base):
+            inside = path.absolute().relative_to(base)
             return f"{sign}/{inside}" if inside.parts else f"{sign}/"
     return str(path)
