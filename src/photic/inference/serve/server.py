@@ -199,8 +199,9 @@ def _logging() -> Generator[None, None, None]:
 
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JSONLines())
-    loggers = [LOGGER, logging.getLogger("uvicorn.error")]
-    levels = [logging.INFO, logging.WARNING]
+    # What the parser of forms warns of, clients are told.
+    loggers = [LOGGER, logging.getLogger("uvicorn.error"), logging.getLogger("python_multipart")]
+    levels = [logging.INFO, logging.WARNING, logging.ERROR]
     before = [(logger.level, logger.propagate) for logger in loggers]
     # Set once and for all threads: a filter that is changed while others warn would lose some.
     warnings.simplefilter("always", UserWarning)
