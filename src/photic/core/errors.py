@@ -39,7 +39,7 @@ class BitstreamError(PhoticError):
 
 
 class RunInterrupted(PhoticError):  # noqa: N818 - no error: somebody asked for it
-    """Training was asked to stop and did so at a safe place; the run can be resumed."""
+    """Training, or work on many files, was asked to stop and did so at a safe place; it can be gone on with."""
 
 
 class TrainingError(PhoticError):

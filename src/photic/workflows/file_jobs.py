@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from photic.core.errors import RunInterrupted
 from photic.inference.file_model import Answer, FileModel, FileOptions, options_of
 from photic.inference.memory import keep_freed_memory
 from photic.inference.outcome import Outcome
@@ -56,6 +57,7 @@ def run(
     Raises:
         ConfigError: a result is there already, and nobody said what shall become of it; nothing is made then. Or an option is impossible.
         StorageError: a result cannot be written.
+        RunInterrupted: somebody asked to stop (Ctrl-C).
     """
     outcome = Outcome()
     waiting = [target for target in targets if not (skip_existing and files(target)[0].exists())]
@@ -69,11 +71,14 @@ def run(
     single = len(waiting) == 1
     with counting(title, 100 if single else len(waiting), "%" if single else "files", quiet=quiet) as advance:
         whole = 100.0 if single else 1.0
-        if single or workers == 1:
-            make = opened()
-            found = [tried(make, target, lambda share: advance(whole * share)) for target in waiting]
-        else:
-            found = in_processes(waiting, opened, min(workers, len(waiting)), advance)
+        try:
+            if single or workers == 1:
+                make = opened()
+                found = [tried(make, target, lambda share: advance(whole * share)) for target in waiting]
+            else:
+                found = in_processes(waiting, opened, min(workers, len(waiting)), advance)
+        except KeyboardInterrupt:
+            raise RunInterrupted("interrupted; what was made is whole, and the same command with --skip-existing goes on") from None
     for target, made in zip(waiting, found, strict=True):
         if isinstance(made, Answer):
             outcome.answers.append((target.source, made))

@@ -59,7 +59,7 @@ def _one(given: argparse.Namespace, model: PtychographyFiles, options: Ptychogra
         with counting("refining", options.refine, "iterations", quiet=given.quiet) as advance:
             made = model.refined(made, scan, options, advance)
         print(f"R_amp {_number(made.r_amp)}  ({made.method})")
-    for path in write_outputs(made, folder, force=given.force).values():
+    for path in write_outputs(made, folder, force=given.force, pictures=given.pictures).values():
         print(path)
     return 0
 
@@ -74,7 +74,7 @@ def _each(given: argparse.Namespace, load: Callable[[], PtychographyFiles], opti
     outcome = run(
         "Reconstructing",
         targets,
-        partial(_Work, (lambda: model) if one_process else load, options, given.force),
+        partial(_Work, (lambda: model) if one_process else load, options, given.force, given.pictures),
         workers=given.workers,
         skip_existing=given.skip_existing,
         force=given.force,
@@ -87,18 +87,18 @@ def _each(given: argparse.Namespace, load: Callable[[], PtychographyFiles], opti
 class _Work:
     """Reconstructs scans into folders, each whole or not at all."""
 
-    def __init__(self, load: Callable[[], PtychographyFiles], options: PtychographyOptions, force: bool) -> None:
-        self.model, self.options, self.force = load(), options, force
+    def __init__(self, load: Callable[[], PtychographyFiles], options: PtychographyOptions, force: bool, pictures: bool) -> None:
+        self.model, self.options, self.force, self.pictures = load(), options, force, pictures
 
     def __call__(self, target: Target, advance: Advance) -> Answer:
         """Reconstruct one."""
         made = self.model.reconstructed([target.source], self.options, advance)
         folder = target.output
         if folder.is_dir() and self.force:
-            write_outputs(made, folder, force=True)
+            write_outputs(made, folder, force=True, pictures=self.pictures)
         else:
             with atomic_folder(folder) as temporary:
-                write_outputs(made, temporary)
+                write_outputs(made, temporary, pictures=self.pictures)
         return Answer((folder,), facts_of(made), (f"R_amp {_number(made.r_amp)}  ({made.method})",))
 
 
@@ -144,6 +144,7 @@ def _parser() -> argparse.ArgumentParser:
         "--probe", choices=("auto", "scan", "model"), help="whose probe (default: auto, the model's where training refined it)"
     )
     parser.add_argument("--patches", action="store_true", help="also write the patch of every position")
+    parser.add_argument("--no-pictures", dest="pictures", action="store_false", help="write object.npz and object.h5 alone")
     scan_options(parser)
     parser.add_argument("--batch-size", type=whole_number(1), metavar="N", help="patterns at a time (default: 32)")
     add_file_options(parser, PtychographyFiles.max_pixels, what="objects")

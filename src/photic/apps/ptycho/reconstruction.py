@@ -212,7 +212,7 @@ def refuse_outputs(folder: Path | str, *, force: bool) -> None:
     )
 
 
-def write_outputs(reconstruction: Reconstruction, folder: Path | str, *, force: bool = False) -> dict[str, Path]:
+def write_outputs(reconstruction: Reconstruction, folder: Path | str, *, force: bool = False, pictures: bool = True) -> dict[str, Path]:
     """Write a reconstruction and its pictures into a folder.
 
     Always ``object.npz`` and ``object.h5``; pictures of what there is: ``amplitude.png``, ``phase.png`` and ``coverage.png`` of an object,
@@ -223,6 +223,7 @@ def write_outputs(reconstruction: Reconstruction, folder: Path | str, *, force: 
         reconstruction: what to write.
         folder: made if it is not there.
         force: replace what is there; pictures of these names that do not belong to this reconstruction are removed.
+        pictures: draw pictures, too.
 
     Returns:
         Paths of the files written by their names without ending; ``npz`` and ``h5`` for the first two.
@@ -231,17 +232,17 @@ def write_outputs(reconstruction: Reconstruction, folder: Path | str, *, force: 
         ConfigError: one of the files is there already and is not forced; nothing is written then.
         StorageError: a file cannot be written.
     """
-    from photic.apps.ptycho import figures  # matplotlib is slow to import
-
     folder = Path(folder)
-    makers = pictures_of(reconstruction)
+    makers = pictures_of(reconstruction) if pictures else {}
     files = {"npz": folder / "object.npz", "h5": folder / "object.h5"}
-    pictures = {name: folder / f"{name}.png" for name in PICTURES}
     refuse_outputs(folder, force=force)
     for path in files.values():
         reconstruction.save(path, force=force)
-    for name, path in pictures.items():
+    for name in PICTURES:
+        path = folder / f"{name}.png"
         if name in makers:
+            from photic.apps.ptycho import figures  # matplotlib is slow to import
+
             figures.save(makers[name](), path, force=force)
             files[name] = path
         else:

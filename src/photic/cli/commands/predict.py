@@ -8,7 +8,7 @@ from pathlib import Path
 from photic.cli.applications import command_of, sections_of
 from photic.cli.parser import Parser
 from photic.core.arguments import whole_number
-from photic.core.errors import nearest
+from photic.core.errors import RunInterrupted, nearest
 from photic.core.plugins import model_source, shipped_models
 
 EXAMPLES = (
@@ -57,18 +57,21 @@ def main(arguments: Sequence[str]) -> int:
     options = parser().parse_intermixed_args(arguments)
     from photic.workflows.predict import predict
 
-    result = predict(
-        options.model,
-        options.inputs,
-        options.output,
-        format=options.format,
-        maps=options.maps,
-        batch_size=options.batch_size,
-        force=options.force,
-        skip_existing=options.skip_existing,
-        device=options.device,
-        workers=options.workers,
-        quiet=options.quiet,
-    )
+    try:
+        result = predict(
+            options.model,
+            options.inputs,
+            options.output,
+            format=options.format,
+            maps=options.maps,
+            batch_size=options.batch_size,
+            force=options.force,
+            skip_existing=options.skip_existing,
+            device=options.device,
+            workers=options.workers,
+            quiet=options.quiet,
+        )
+    except KeyboardInterrupt:
+        raise RunInterrupted("interrupted; what was predicted is kept, and the same command with --skip-existing goes on") from None
     print(result.summary())
     return 1 if result.skipped else 0
