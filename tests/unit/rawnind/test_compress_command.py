@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from photic.apps.rawnind.compressing.compress_command import default_for
 from photic.apps.rawnind.compressing.compress_command import main as compress
 from photic.apps.rawnind.compressing.container import read_header
 from photic.apps.rawnind.compressing.decoding import decompress_picture
@@ -246,3 +247,23 @@ def test_a_damaged_photograph_and_a_full_name_are_told(folder, tmp_path, capsys)
     assert run(folder, tmp_path / "bad.jpg", "-o", tmp_path / "b.phc", model="rgb.photic") == 1
     assert "bad.jpg" in capsys.readouterr().out
     assert names(tmp_path) == ["bad.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("files", "given", "expected"),
+    [
+        (["a.jpg"], ["a.jpg"], "rgbcompress"),
+        (["a.CR2"], ["a.CR2"], "rawcompress"),
+        (["a.jpg", "b.dng"], ["a.jpg", "b.dng"], "rawcompress"),
+        (["deep/a.TIF", "deep/notes.txt"], ["."], "rgbcompress"),
+        (["a.png", "deep/b.NEF"], ["."], "rawcompress"),
+        ([], ["photos/*.webp"], "rgbcompress"),
+        ([], ["-"], "rawcompress"),
+    ],
+)
+def test_developed_pictures_without_raw_files_get_the_model_for_pictures(tmp_path, monkeypatch, files, given, expected):
+    monkeypatch.chdir(tmp_path)
+    for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert default_for(given).stem == expected

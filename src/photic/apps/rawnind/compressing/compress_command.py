@@ -9,8 +9,9 @@ from pathlib import Path
 
 from photic.apps.rawnind.compressing.encoding import load_compressor
 from photic.apps.rawnind.compressing.file_model import CompressionFiles
-from photic.apps.rawnind.compressing.sources import TASK
-from photic.apps.rawnind.files.reading import MAX_PIXELS
+from photic.apps.rawnind.compressing.sources import TASK, is_photograph, shipped_compressors
+from photic.apps.rawnind.files.photographs import PHOTO_SUFFIXES
+from photic.apps.rawnind.files.reading import MAX_PIXELS, RAW_SUFFIXES
 from photic.apps.rawnind.noise_options import add_noise_options
 from photic.apps.rawnind.noise_profiles import read_profiles
 from photic.core.plugins import default_model
@@ -26,11 +27,12 @@ _EXAMPLES = """examples:
   photic compress shoot/ -o small/ --skip-existing            # goes on where an earlier one was interrupted
   photic compress shoot/ -o small/ --workers 4                # four files at a time
   photic compress 'shoot/*.NEF' -o small/ --iso 6400          # a glob, noise of a typical camera at ISO 6400
-  photic compress photo.jpg --model RUN -o photo.phc          # a developed picture, with a model for RGB
+  photic compress photo.jpg -o photo.phc                      # a developed picture, as it is, with the model that comes for those
   photic decompress photo.phc -o photo.dng                    # and back
-The picture is denoised while it is compressed; EXIF, white balance and colour matrix are kept in the file. How noisy it is, is told by
---noise, the file's own profile, --noise-profiles, --iso, or estimated from the picture, in this order. Without -o, NAME.phc is written
-beside each file. Nothing that exists is replaced without --force. Status 1: some files could not be read; they are named, the others are
+A raw file is denoised while it is compressed, a developed picture is not; EXIF, white balance and colour matrix are kept in the file. How
+noisy it is, is told by --noise, the file's own profile, --noise-profiles, --iso, or estimated from the picture, in this order. Without
+-o, NAME.phc is written beside each file. Nothing that exists is replaced without --force. Status 1: some files could not be read; they
+are named, the others are
 done."""
 
 
@@ -50,8 +52,30 @@ def opened(model: str, device: str, *, profiles: Path | None = None) -> Compress
     return CompressionFiles(load_compressor(model, device), profiles=known)
 
 
+def default_for(inputs: Sequence[str]) -> Path:
+    """Return the model that comes with Photic for what is to be compressed: that for developed pictures where there are no raw files.
+
+    Args:
+        inputs: files, folders and globs, as the command was given them.
+
+    Raises:
+        ConfigError: no model comes with this installation.
+    """
+    pictures = list(shipped_compressors("rgb").values())
+    return pictures[0] if pictures and inputs and all(map(_holds_photographs, inputs)) else default_model(TASK)
+
+
+def _holds_photographs(given: str) -> bool:
+    """Say whether a file, folder or glob has developed pictures and no raw files."""
+    path = Path(given)
+    if not path.is_dir():
+        return is_photograph(path)
+    endings = {file.suffix.lower() for file in path.rglob("*")}
+    return not endings.isdisjoint(PHOTO_SUFFIXES) and endings.isdisjoint(RAW_SUFFIXES)
+
+
 def _run(given: argparse.Namespace) -> int:
-    load = partial(opened, str(given.model or default_model(TASK)), given.device, profiles=given.noise_profiles)
+    load = partial(opened, str(given.model or default_for(given.inputs)), given.device, profiles=given.noise_profiles)
     outcome = predict_files("Compressing", load, given)
     if outcome.answers:
         print(_summary(outcome.answers))
@@ -90,8 +114,8 @@ def _ratio(before: int, after: int) -> str:
 def _parser(verb: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"photic {verb}",
-        description="Compress raw files (Bayer of every order), or developed pictures with models for RGB, into .phc files, denoising them "
-        "on the way. Large pictures are made in parts; of a file every tile can be decoded alone.",
+        description="Compress raw files (Bayer of every order), denoising them on the way, or developed pictures, with models for RGB, "
+        "into .phc files. Large pictures are made in parts; of a file every tile can be decoded alone.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -99,7 +123,7 @@ def _parser(verb: str) -> argparse.ArgumentParser:
         parser.add_argument("model", metavar="MODEL", help=MODEL)
     add_inputs(parser, "raw file or picture")
     if verb == "compress":
-        parser.add_argument("--model", metavar="MODEL", help=f"{MODEL} (default: the one that comes with Photic)")
+        parser.add_argument("--model", metavar="MODEL", help=f"{MODEL} (default: the one that comes with Photic for what is given)")
     parser.add_argument("--quality", type=float, metavar="Q", help="1 (smallest) to the model's highest, usually 8; fractions are allowed")
     parser.add_argument(
         "--target-bpp",
