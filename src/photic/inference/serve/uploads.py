@@ -19,6 +19,7 @@ _MAX_FIELDS = 64
 _MAX_TEXT_BYTES = 4096
 _MAX_NAME_BYTES = 128
 _WRITTEN_AT_ONCE = 1 << 20
+_WRITTEN_HERE = 1 << 16
 
 
 @dataclass
@@ -55,7 +56,10 @@ async def receive_form(chunks: AsyncIterator[bytes], content_type: str, folder: 
             if len(reader.buffer) >= _WRITTEN_AT_ONCE:
                 await asyncio.to_thread(reader.flush)
         reader.finish()
-        await asyncio.to_thread(reader.flush)
+        if len(reader.buffer) <= _WRITTEN_HERE:  # into the system's cache, in less time than a change of threads takes
+            reader.flush()
+        else:
+            await asyncio.to_thread(reader.flush)
     finally:
         reader.close()
     return reader.upload
