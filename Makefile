@@ -1,5 +1,5 @@
 # Two commands for a newcomer: `make demo` and `make test`. Both set everything up first.
-.PHONY: help setup demo test test-all lint types imports check clean
+.PHONY: help setup demo test test-all lint types imports docs docs-serve check clean
 
 BIN := .venv/bin
 # Where the environment forbids to keep compiled modules, every process compiles torch and all the rest again, for 10 seconds.
@@ -29,7 +29,13 @@ types: setup  ## Static types
 imports: setup  ## Layers and independence
 	@$(BIN)/lint-imports
 
+docs: setup  ## The documentation, into site/ (open site/index.html); a warning is an error
+	@$(BIN)/mkdocs build --strict --quiet && echo "site/index.html"
+
+docs-serve: setup  ## The documentation while you write it, at http://127.0.0.1:8000
+	@$(BIN)/mkdocs serve --strict
+
 check: lint types imports test  ## All that CI does
 
 clean:  ## Remove caches and build products (keeps .venv and runs)
-	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf build dist site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -37,7 +37,7 @@ _LEAST_PX = 64
 _CLEAN_ISO = 100
 _ISO_TAG, _SHORT = 34855, 3
 _SRGB_QUALITY = 95
-_DRAWN = ("raw/scene_*/gt/scene_*.dng", "raw/scene_*/scene_*.dng", "clean/scene_*.png", "developed/scene_*.jpg")
+_DRAWN = ("raw/scene*/gt/scene*.dng", "raw/scene*/scene*.dng", "clean/scene*.png", "developed/scene*.jpg")
 
 
 def main(arguments: list[str]) -> int:
@@ -112,7 +112,7 @@ def generate(
 
 
 def _write_scene(out: Path, index: int, scene: NDArray[np.float32], iso: Sequence[int], seed: int) -> None:
-    name = f"scene_{index:03d}"
+    name = f"scene{index:03d}"
     camera = random_camera(numpy_generator(seed, "rawnind.drawn_camera"))
     write_image(out / "clean" / f"{name}.png", _for_screens(scene))
     for value in (_CLEAN_ISO, *iso):
