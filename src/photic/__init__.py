@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from photic.workflows.compare import compare
     from photic.workflows.config import TrainConfig
     from photic.workflows.evaluate import evaluate
+    from photic.workflows.export import export
     from photic.workflows.predict import predict
     from photic.workflows.recipes import list_recipes, recipe
     from photic.workflows.report import write_report
@@ -50,6 +51,7 @@ _HOMES = {
     "bundle": "photic.workflows.bundle",
     "compare": "photic.workflows.compare",
     "evaluate": "photic.workflows.evaluate",
+    "export": "photic.workflows.export",
     "list_recipes": "photic.workflows.recipes",
     "load": "photic.inference.predictor",
     "predict": "photic.workflows.predict",
@@ -88,6 +90,7 @@ __all__ = [
     "create_task",
     "data",
     "evaluate",
+    "export",
     "list_augmentations",
     "list_datasets",
     "list_losses",

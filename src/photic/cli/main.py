@@ -16,6 +16,7 @@ COMMANDS = {
     "evaluate": Command(summary="Measure a run on one of its splits, or on other data", target="photic.cli.commands.evaluate:main"),
     "predict": Command(summary="Apply a bundle or a run to files, folders or globs", target="photic.cli.commands.predict:main"),
     "serve": Command(summary="Answer over HTTP: a file in, a file or JSON out", target="photic.cli.commands.serve:main"),
+    "export": Command(summary="Write a model for another runtime, checked there", target="photic.cli.commands.export:main"),
     "bundle": Command(summary="Put a finished run into one file that can be used anywhere", target="photic.cli.commands.bundle:main"),
     "info": Command(summary="Say what a bundle, a run or a compressed picture is", target="photic.cli.commands.info:main"),
     "models": Command(summary="List trained models, shipped and local; keep one under a name", target="photic.cli.commands.models:main"),
@@ -128,7 +129,7 @@ def help_page() -> str:
     from photic.cli.parser import columns, examples, paragraph, section
 
     groups = {
-        "train and use": ("train", "evaluate", "predict", "compare", "report", "bundle", "serve"),
+        "train and use": ("train", "evaluate", "predict", "compare", "report", "bundle", "export", "serve"),
         "look around": ("info", "models", "list", "data", "demo"),
     }
     parts = [

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
+
+from torch import Tensor
 
 from photic.core.errors import ConfigError
 from photic.core.plugins import file_model_of, load_reference
@@ -150,6 +152,21 @@ class FileModel(ABC):
             ConfigError: an option is out of range, or the output is there already or has an ending that cannot be written.
             StorageError: the disk is full, or the folder is not writable.
         """
+
+    def tensors(self, source: Path, options: FileOptions) -> Iterator[tuple[Tensor, ...]]:
+        """Yield what the deployed graph is given of a file, in the order of ``Task.interface()``: a few parts where it is large.
+
+        Exported graphs are checked with it; so it is to be what :meth:`apply` gives the network, prepared by the same functions.
+
+        Args:
+            source: the file.
+            options: of type :attr:`options_type`.
+
+        Raises:
+            ConfigError: this application does not tell.
+            DataError: the file is no input of this model.
+        """
+        raise ConfigError(f"{source}: the application of this model does not say what its network is given of files; check it without")
 
     def _options(self, options: FileOptions, kind: type[Options], output: Path | None = None) -> Options:
         """Return checked options as what they are."""

@@ -17,6 +17,7 @@ from photic.core.errors import ConfigError, UnknownNameError, nearest
 from photic.models.base import Classifier
 from photic.models.cbam import CBAM, AttendedStage
 from photic.models.pretrained import PretrainedConfig, fetch, hub_file, load_starting_weights
+from photic.models.same_padding import with_exportable_padding
 
 _log = logging.getLogger(__name__)
 
@@ -170,7 +171,7 @@ def create_backbone(name: str, num_classes: int, where: str, **options: Any) -> 
         network: nn.Module = timm.create_model(name, pretrained=False, num_classes=num_classes, **given)
     except (TypeError, RuntimeError) as error:  # the latter from networks that cannot give their features
         raise ConfigError(f"{where}: timm's '{name}' does not take these settings: {given} ({error})") from error
-    return network
+    return with_exportable_padding(network)
 
 
 def build_classifier(

@@ -11,6 +11,22 @@ from photic.core.errors import ConfigError
 from photic.core.schema import Config, Range
 
 
+def why_not_exported(network: nn.Module, output_format: str, precision: str) -> str | None:
+    """Return why a network is not exported, None where it is: what its method of this name says.
+
+    A network that cannot be exported, or not in each precision, has a method ``why_not_exported(output_format, precision) -> str | None``
+    that says why, in words that end a sentence: what in it has no counterpart, and what to use instead.
+
+    Args:
+        network: any.
+        output_format: ``onnx`` or ``torch``.
+        precision: ``fp32``, ``fp16`` or ``int8``.
+    """
+    says = getattr(network, "why_not_exported", None)
+    reason: str | None = None if says is None else says(output_format, precision)
+    return reason
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig(Config):
     """Base of every network's config."""

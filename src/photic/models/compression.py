@@ -124,6 +124,15 @@ class Compressor(nn.Module, ABC):
     decoder: nn.Module
     bit_estimator: EntropyModel
 
+    def why_not_exported(self, output_format: str, precision: str) -> str | None:
+        """Return why there is no graph of lower precision."""
+        if precision == "fp32":
+            return None
+        return (
+            "its latents are rounded to whole numbers, and a network of lower precision rounds other values: pictures would be off by "
+            "whole steps from those that .phc files decode to; export it in fp32"
+        )
+
     @abstractmethod
     def analysed(self, measurement: Tensor, planes: Tensor, noise: Tensor, balance: Tensor, quality: Tensor | None = None) -> Tensor:
         """Return latents ``(B, C, h, w)``, scaled for the quality, not rounded; sides must be multiples of ``multiple``."""

@@ -81,8 +81,8 @@ class Task(nn.Module):
         """Return :meth:`deployable` as a function of tensors alone: real tensors in and out, in the order of :meth:`interface`.
 
         Its ``forward`` gives a tensor, or a tuple of tensors where there are several outputs. Where it decides something by rounding,
-        which a difference in the last digit can turn over, it has ``following(*inputs, outputs)``: what it gives once those decisions are
-        taken as another machine took them.
+        which a difference in the last digit can turn over, it has ``rounded``, names of the outputs that say how, and
+        ``following(*inputs, outputs)``: what it gives once those decisions are taken as another machine took them.
         """
         return self.deployable()
 

@@ -65,6 +65,9 @@ class ReconstructionGraph(nn.Module):
         network: what compresses; its integer tables are made if they are not there.
     """
 
+    rounded = ("latents",)
+    """Outputs that are rounded."""
+
     def __init__(self, network: Compressor) -> None:
         super().__init__()
         network.bit_estimator.ready()

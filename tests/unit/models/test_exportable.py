@@ -1,4 +1,4 @@
-"""What networks do while they are exported is what they do otherwise: the same numbers by operations that a graph for all sizes can have."""
+"""What networks do while they are exported is what they do otherwise: the same numbers, by operations that graphs for all sizes have."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from timm.layers.conv2d_same import Conv2dSame
 
 from photic.functional.borders import mirrored, to_multiple
 from photic.functional.cfa import BAYER, XTRANS, cfa_planes
 from photic.functional.overview import pad_to_multiple
 from photic.models.codec.hyper_entropy import MeanScaleHyperprior
 from photic.models.codec.integer_synthesis import IntegerSynthesis
+from photic.models.same_padding import ExportableSame, with_exportable_padding
 from photic.models.spectral import SpectralConvolution
 from photic.models.standard import Standard
 
@@ -70,3 +72,14 @@ def test_spectral_convolutions_are_the_same_by_products(size: tuple[int, int], m
     expected = layer(features)
     exporting()
     torch.testing.assert_close(layer(features), expected, atol=1e-12, rtol=1e-12)
+
+
+@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize("size", [(8, 9), (9, 8), (1, 2), (33, 64)])
+def test_padding_by_size_is_the_same(kernel: int, size: tuple[int, int], exporting: Callable[[], None]) -> None:
+    network = with_exportable_padding(torch.nn.Sequential(Conv2dSame(3, 4, kernel, stride=2)))
+    assert type(network[0]) is ExportableSame
+    features = torch.randn(2, 3, *size)
+    expected = network(features)
+    exporting()
+    assert torch.equal(network(features), expected)

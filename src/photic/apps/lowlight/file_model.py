@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from photic.apps.lowlight import video
-from photic.apps.lowlight.enhancing import MOST_STRENGTH, enhance_photo, graph_of, num_tiles, tile_layout
+from photic.apps.lowlight.enhancing import MOST_STRENGTH, WHOLE_PX, enhance_photo, graph_of, num_tiles, tile_layout
 from photic.core.errors import ConfigError, DataError
 from photic.core.files import saved
 from photic.core.schema import Range
 from photic.data.images import SUFFIXES as PICTURE_SUFFIXES
-from photic.data.photo.depth import Pixels, as_kind
+from photic.data.photo.depth import Pixels, as_kind, overview_of, to_tensor
 from photic.data.photo.files import MAX_PIXELS, Photo, read_photo, write_photo
 from photic.inference.file_model import Answer, FileModel, FileOptions, of_kind
 from photic.inference.predictor import LoadedModel
@@ -98,6 +99,18 @@ class EnhancementFiles(FileModel):
         place, given = self._check_output(source, output), self._options(options, EnhancementOptions)
         made = self._video if video.is_video(source) else self._picture
         return made(source, place, given, force, advance)
+
+    def tensors(self, source: Path, options: FileOptions) -> Iterator[tuple[Tensor, ...]]:
+        """Yield the picture with its overview; of a large one, its first tile and one in the middle."""
+        if video.is_video(source):
+            raise DataError(f"{source}: a video; give a picture, its frames are enhanced alike")
+        pixels, given = read_photo(source, max_pixels=self.max_pixels).pixels, self._options(options, EnhancementOptions)
+        layout, whole = tile_layout(self.graph, given.tile_px), given.tile_px is None and pixels.shape[0] * pixels.shape[1] <= WHOLE_PX
+        small = (overview_of(pixels)[None],) if self.graph.network.decides_globally else ()
+        corners = {(0, 0), *(() if whole else ((pixels.shape[0] // 2, pixels.shape[1] // 2),))}
+        for top, left in sorted(corners):
+            window = pixels if whole else pixels[top : top + layout.tile, left : left + layout.tile]
+            yield (to_tensor(window)[None], *small)
 
     def _picture(self, source: Path, output: Path, options: EnhancementOptions, force: bool, advance: Callable[[float], None]) -> Answer:
         photo = read_photo(source, max_pixels=self.max_pixels)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from photic.apps.ptycho.inference import name_of, network_of, predict_scan
+from photic.apps.ptycho.inference import name_of, network_inputs, network_of, predict_scan
 from photic.apps.ptycho.opening import open_scans, with_mask
 from photic.apps.ptycho.raw import RawNPZData
 from photic.apps.ptycho.readers.links import refuse_links
@@ -23,6 +24,8 @@ from photic.core.schema import Range
 from photic.functional.patches import covering_canvas
 from photic.inference.file_model import Answer, FileModel, FileOptions, of_kind
 from photic.inference.predictor import LoadedModel
+
+_CHECKED_PATTERNS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +143,10 @@ class PtychographyFiles(FileModel):
         scan, rounds = self.opened(sources, options), 1 + options.refine
         made = self.predicted(scan, options, lambda count: advance(count / scan.num_patterns / rounds))
         return self.refined(made, scan, options, lambda count: advance(count / rounds))
+
+    def tensors(self, source: Path, options: FileOptions) -> Iterator[tuple[Tensor, ...]]:
+        """Yield the first patterns of the scan."""
+        yield (network_inputs(self.network, self.opened([source], self._options(options, PtychographyOptions)), _CHECKED_PATTERNS),)
 
     def apply(
         self,

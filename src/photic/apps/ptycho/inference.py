@@ -66,19 +66,12 @@ def predict_scan(
     started = time.perf_counter()
     task = task.to(device).eval()
     size_px, channels = task.network.size_px, task.network.num_patterns
-    if scan.size_px != size_px:
-        raise DataError(
-            f"{scan.source}: patterns of {scan.size_px} x {scan.size_px} pixels, but the network was trained on {size_px} x {size_px}; "
-            "crop or bin the scan, or train on scans of this size"
-        )
+    groups = _groups(task, scan, neighbor_count=neighbor_count, seed=seed)
     positions = scan.positions_px
     chosen = probe_for(task, scan, probe) if isinstance(probe, str) else probe
     # With the scale in the probe, object and probe of the result are all it takes to model the measurement, and to go on from there.
     modes = torch.from_numpy(chosen).to(device) * task.graph.intensity_scale.detach()
     weights = modes.abs().square().sum(dim=0)
-    groups = group_indices(
-        positions, scan.scan_index, gridsize=round(channels**0.5), neighbor_count=max(neighbor_count, channels), seed=seed
-    )
     canvas = covering_canvas(torch.from_numpy(positions), size_px)
     stitcher = Stitcher(canvas, device=device) if stitching else None
     kept = np.empty((len(positions), size_px, size_px), np.complex64) if patches or not stitching else None
@@ -107,6 +100,16 @@ def predict_scan(
     if stitcher is None or not measure:
         return made
     return with_r_amp(made, scan, batch_size=batch_size, device=device)
+
+
+def network_inputs(task: PtychographyTask, scan: RawNPZData, count: int) -> Tensor:
+    """Return the amplitudes ``(B, C, N, N)`` of the first ``count`` groups of a scan, as the network is given them.
+
+    Raises:
+        DataError: the patterns have another size than the network takes, or there are too few for a group.
+    """
+    groups = _groups(task, scan, neighbor_count=4, seed=0)
+    return next(_batches(scan, groups[:count], count, "cpu"))[1]
 
 
 def load_network(path: Path | str, device: str = "auto") -> LoadedModel:
@@ -224,6 +227,18 @@ def with_r_amp(reconstruction: Reconstruction, scan: RawNPZData, **options: Any)
     import dataclasses
 
     return dataclasses.replace(reconstruction, r_amp=r_amp_of(reconstruction, scan, **options))
+
+
+def _groups(task: PtychographyTask, scan: RawNPZData, *, neighbor_count: int, seed: int) -> NDArray[np.int64]:
+    """Return the rows ``(B, C)`` of the groups that a network is given of a scan, one for each pattern."""
+    size_px, channels = task.network.size_px, task.network.num_patterns
+    if scan.size_px != size_px:
+        raise DataError(
+            f"{scan.source}: patterns of {scan.size_px} x {scan.size_px} pixels, but the network was trained on {size_px} x {size_px}; "
+            "crop or bin the scan, or train on scans of this size"
+        )
+    wanted = max(neighbor_count, channels)
+    return group_indices(scan.positions_px, scan.scan_index, gridsize=round(channels**0.5), neighbor_count=wanted, seed=seed)
 
 
 def _seed_patches(task: PtychographyTask, measured: Tensor, places: NDArray[np.float64]) -> Tensor:

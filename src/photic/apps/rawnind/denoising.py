@@ -187,6 +187,27 @@ def denoised_bands(
             advance(made.shape[0] * made.shape[1])
 
 
+def network_inputs(network: RawDenoiser, picture: RawPicture, noise: tuple[float, float], side_px: int) -> Iterator[tuple[Tensor, ...]]:
+    """Yield what a network is given of two parts of a picture, its corner and its middle, at strength 1.
+
+    Args:
+        network: what denoises.
+        picture: what to denoise.
+        noise: a and b of the noise's variance a x + b.
+        side_px: sides of the parts, at most.
+
+    Raises:
+        DataError: the picture is none for this network.
+    """
+    check_fits(network, picture)
+    worker = _Worker(network, picture, noise, balance_for(picture), strength=1.0, precision="fp32")
+    align = layout_of(network, picture.pattern).align
+    for share in (0, 2):
+        starts = [max(0, size - side_px) // 2 // align * align if share else 0 for size in worker.size]
+        rows, columns = ((start, min(start + side_px, size)) for start, size in zip(starts, worker.size, strict=True))
+        yield worker.inputs(rows, columns)
+
+
 def layout_of(network: RawDenoiser, pattern: Pattern | None, tile_px: int | None = None, overlap_px: int | None = None) -> Layout:
     """Return how pictures are cut for a network: tiles start in phase with its strides and the mosaic.
 
@@ -323,6 +344,15 @@ class _Worker:
         told = max(1.0, strength) ** 2
         self.noise = torch.tensor([[told * noise[0], told * noise[1]]], dtype=torch.float32, device=self.device)
         self.balance = torch.from_numpy(np.asarray(balance, np.float32))[None].to(self.device)
+
+    @torch.inference_mode()
+    def inputs(self, rows: Span, columns: Span) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return what the network is given of a tile."""
+        measurement, planes = self._measured(rows, columns)
+        if self.picture.pattern is not None and self.network.measurement == "rgb":
+            measurement = self.demosaic(measurement, planes, self.noise, self.balance)
+            planes = torch.ones_like(measurement)
+        return measurement, planes, self.noise, self.balance
 
     @torch.inference_mode()
     def tile(self, rows: Span, columns: Span) -> Tensor:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from photic.apps.rawnind.denoising import (
     MOST_STRENGTH,
@@ -19,6 +20,7 @@ from photic.apps.rawnind.denoising import (
     denoised_bands,
     heeds_noise,
     layout_of,
+    network_inputs,
     network_of,
 )
 from photic.apps.rawnind.development_options import DevelopmentOptions
@@ -38,6 +40,7 @@ from photic.inference.file_model import Answer, FileModel, FileOptions, of_kind
 from photic.inference.predictor import LoadedModel
 
 _COMPARED_PX = 800
+_CHECKED_PX = 768
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +136,13 @@ class RawDenoisingFiles(FileModel):
             return Answer((place,), values, tuple(notes))
         middle.write(comparison_of(place), force=force)
         return Answer((place, comparison_of(place)), values, tuple(notes))
+
+    def tensors(self, source: Path, options: FileOptions) -> Iterator[tuple[Tensor, ...]]:
+        """Yield a part at the corner and one in the middle, as they are denoised at strength 1."""
+        given = self._options(options, RawDenoisingOptions)
+        picture = read_raw(source, max_pixels=self.max_pixels)
+        noise = choose_noise(picture, given=given.noise, iso=given.iso, profiles=self.profiles).values if self._is_told else (0.0, 0.0)
+        yield from network_inputs(self.network, picture, noise, _CHECKED_PX)
 
 
 def comparison_of(output: Path) -> Path:

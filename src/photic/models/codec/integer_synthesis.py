@@ -116,10 +116,9 @@ def _enlarged(features: Tensor, weight: Tensor) -> Tensor:
     Value 2 i + p of the result has the taps k of the parity p, each at place i + 1 - (k - p) / 2 of the features.
     """
     steps = [[(k, 2 - (k - parity) // 2) for k in range(parity, 5, 2)] for parity in range(2)]
-    parts = []
-    for rows in steps:
-        for columns in steps:
-            parts.append(_gathered(features, [(y, x, weight[:, :, ky, kx].T) for ky, y in rows for kx, x in columns]))
+    parts = [
+        _gathered(features, [(y, x, weight[:, :, ky, kx].T) for ky, y in rows for kx, x in columns]) for rows in steps for columns in steps
+    ]
     return F.pixel_shuffle(torch.stack(parts, dim=2).flatten(1, 2), 2)
 
 

@@ -193,6 +193,24 @@ class Prepared:
         assert made is not None, "a picture has a window"
         return made
 
+    @torch.inference_mode()
+    def inputs(self, quality: float | None, side_px: int) -> tuple[Tensor, ...]:
+        """Return what the network is given of the middle of the picture, on the CPU: measurement, planes, noise, balance, and the quality.
+
+        The last only where there are several levels.
+
+        Args:
+            quality: level, None is the highest.
+            side_px: sides of that part, at most.
+        """
+        align, spans = self.measured.align, []
+        for size in self.measured.size:
+            start = max(0, size - side_px) // 2 // align * align
+            spans.append((start, min(start + max(side_px // align, 1) * align, size)))
+        noise, balance, level = (torch.tensor([values]) for values in (self.noise, self.balance, self._level(quality)))
+        given = (*self.measured.window(*spans), noise, balance)
+        return (*given, level) if self.network.num_qualities > 1 else given
+
     def _level(self, quality: float | None) -> float:
         highest = self.network.num_qualities
         level = float(highest) if quality is None else round(quality * QUALITY_STEPS) / QUALITY_STEPS if math.isfinite(quality) else 0.0

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import torch
+from torch import Tensor
 
 from photic.apps.rawnind.compressing.container import SUFFIX, read_header
 from photic.apps.rawnind.compressing.encoding import Prepared, check_fits, prepare
@@ -26,6 +27,8 @@ from photic.core.files import saved
 from photic.core.schema import Range
 from photic.inference.file_model import Answer, FileModel, FileOptions, of_kind
 from photic.inference.predictor import LoadedModel
+
+_CHECKED_PX = 768
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +126,14 @@ class CompressionFiles(FileModel):
             "unit": bpp_unit(header),
         }
         return Answer((place,), values, tuple(notes))
+
+    def tensors(self, source: Path, options: FileOptions) -> Iterator[tuple[Tensor, ...]]:
+        """Yield the middle of the picture, at the quality asked for."""
+        given = self._options(options, CompressionOptions)
+        picture = read_source(source, self.network.measurement, max_pixels=self.max_pixels)
+        check_fits(self.network, picture)
+        chosen = self._noise(source, picture, given)
+        yield prepare(self.model, picture, noise=None if chosen is None else chosen.values).inputs(given.quality, _CHECKED_PX)
 
     def _noise(self, source: Path, picture: RawPicture, given: CompressionOptions) -> ChosenNoise | None:
         """Return the noise to tell the network; None where it does not ask."""
