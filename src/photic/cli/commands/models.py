@@ -125,7 +125,7 @@ def _table(models: Sequence[ShelfEntry]) -> Iterator[str]:
     room = terminal_width() - len(INDENT) - sum(widths) - 2 * len(widths)
     if room >= _LEAST_TERMS:
         yield _line(_HEAD, widths, room)
-    places: dict[str, list[tuple[str, ...]]] = {}
+    places: dict[str, list[tuple[str, str, str, str, str, str]]] = {}
     for model, row in zip(models, rows[1:], strict=True):
         places.setdefault("come with Photic" if model.shipped else f"in {_shown(model.path.parent)}", []).append(row)
     for place, group in places.items():
