@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -14,7 +13,10 @@ from torch import Tensor
 from photic.core.errors import ConfigError
 from photic.core.plugins import file_model_of, load_reference
 from photic.core.schema import Config, field_types
+from photic.inference.answer import Answer, with_warnings
 from photic.inference.predictor import LoadedModel, load
+
+__all__ = ["Answer", "BatchFileModel", "FileModel", "FileOptions", "of_kind", "open_file_model", "options_of", "with_warnings"]
 
 Options = TypeVar("Options", bound="FileOptions")
 
@@ -47,18 +49,6 @@ def of_kind(options: FileOptions, kind: type[Options]) -> Options:
     if not isinstance(options, kind):
         raise ConfigError(f"options: expected {kind.__name__}, got {type(options).__name__}")
     return options
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What came of one file."""
-
-    files: tuple[Path, ...] = ()
-    """Files that were written, the main one first."""
-    values: Mapping[str, Any] = field(default_factory=dict)
-    """What was found, as JSON values: all of the answer where no file is written, else facts about it."""
-    notes: tuple[str, ...] = ()
-    """What the user should know, whole sentences without the file's name."""
 
 
 def _no_progress(share: float) -> None:
@@ -218,21 +208,6 @@ class BatchFileModel(FileModel):
         answer = self.answers([self.read(source, options)], options)[0]
         advance(1.0)
         return answer
-
-
-def with_warnings(make: Callable[[], Answer]) -> Answer:
-    """Return an answer with what was warned of while it was made among its notes, each once.
-
-    Not for several threads at once: Python has one list of warnings.
-
-    Args:
-        make: makes the answer.
-    """
-    with warnings.catch_warnings(record=True) as raised:
-        warnings.simplefilter("always", UserWarning)
-        answer = make()
-    texts = dict.fromkeys(str(warning.message) for warning in raised if warning.category is UserWarning)
-    return replace(answer, notes=(*answer.notes, *texts))
 
 
 def open_file_model(path: Path | str, device: str = "auto") -> FileModel:

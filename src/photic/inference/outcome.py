@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from photic.inference.file_model import Answer
+from photic.inference.answer import Answer
 
 _NAMED = 3
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
-
 from photic.core.errors import BitstreamError, DataError, StorageError
-from photic.inference.file_model import Answer, with_warnings
+from photic.inference.answer import Answer, with_warnings
 from photic.inference.targets import Target
 
 Advance = Callable[[float], None]
@@ -43,7 +41,9 @@ def tried(make: Make, target: Target, advance: Advance) -> Answer | str:
         raise  # a full disk is no property of the file
     except (DataError, BitstreamError) as error:
         return str(error)
-    except (MemoryError, torch.cuda.OutOfMemoryError) as error:
+    except (MemoryError, RuntimeError) as error:
+        if not (isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"):  # torch's, which need not be imported
+            raise
         return f"{target.source}: there is not enough memory for it ({str(error) or 'none left'}); smaller tiles take less (--tile)"
     finally:
         advance(1 - told)

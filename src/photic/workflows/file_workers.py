@@ -21,7 +21,7 @@ from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any
 
 from photic.core.errors import PhoticError
-from photic.inference.file_model import Answer
+from photic.inference.answer import Answer
 from photic.inference.memory import keep_freed_memory
 from photic.inference.targets import Target
 from photic.workflows.file_making import Advance, Opener, tried
