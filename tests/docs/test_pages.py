@@ -18,7 +18,10 @@ NOT_RUN = {
     "CONTRIBUTING.md": ["make setup"],
     "docs/install.md": ["git clone https://example.org/photic.git && cd photic", "pip install ."],
     "docs/rawnind.md": ["photic data download rawnind -o RawNIND/ --match 'Bayer_7D-*'"],
-    "docs/serving.md": ["photic serve model.photic lowlight rawdenoise", """python -c 'import secrets; print(secrets.token_urlsafe(32))' > token"""],
+    "docs/serving.md": [
+        "photic serve model.photic lowlight rawdenoise",
+        """python -c 'import secrets; print(secrets.token_urlsafe(32))' > token""",
+    ],
     "docs/training.md": ["torchrun --nproc-per-node 2 -m photic train recipe=quick_strips data.batch_size=8"],
 }
 """First commands of all fences that no test runs. Whoever adds one here says why in the page: `runs: no, because ...`."""
