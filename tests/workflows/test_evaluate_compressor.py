@@ -11,6 +11,8 @@ import photic
 from photic.apps.rawnind.codec_benchmark.results import Benchmark
 from photic.cli.main import main
 
+from ..pages import check
+
 
 @pytest.fixture(scope="module")
 def compressing_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -36,6 +38,7 @@ def test_the_run_has_a_page_with_rates(compressing_run: Path) -> None:
     assert "Rate and quality" in page
     assert "benchmark-codec" in page
     assert "quality 4" in page
+    assert "Rate and distortion" in check(page).text  # by ISO value from the table, as nothing was evaluated yet
 
 
 def test_its_split_is_coded_for_real_at_each_level_and_iso(compressing_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -49,6 +52,10 @@ def test_its_split_is_coded_for_real_at_each_level_and_iso(compressing_run: Path
     assert all(point.bpp > 0 for point in own)
     assert {path.name for path in folder.iterdir()} >= {"benchmark.json", "points.csv", "plot.png", "report.html"}
     assert json.loads((folder / "benchmark.json").read_text(encoding="utf-8"))["data"].endswith(", val")
+    page = check((compressing_run / "report.html").read_text(encoding="utf-8"))
+    for words in ("Against codecs: val", "rate at equal PSNR", "at several rates", "Sizes of single files", "Coded over estimated rate"):
+        assert words in page.text or words in str(page.labels)
+    assert len(found.rate_crops) == 2 and all((folder / path).is_file() for one in found.rate_crops for path in one.parts.values())
     assert "JPEG XL" in capsys.readouterr().out
     assert main(["evaluate", str(compressing_run), "--quiet"]) != 0
     assert "--force" in capsys.readouterr().err

@@ -87,7 +87,9 @@ class RunPage:
 
     def tiles(self) -> list[Tile]:
         """Return the numbers that matter."""
-        made = [Tile(label=name, value=number(value, 4), note="validation") for name, value in list(_numbers(self.val))[:_MOST_TILES]]
+        monitored = self.best.get("monitor")
+        values = sorted(_numbers(self.val), key=lambda one: one[0] != monitored)[:_MOST_TILES]
+        made = [Tile(label=name, value=number(value, 4), note="validation") for name, value in values]
         return [*made, *self.cost_tiles()]
 
     def advice(self) -> list[str]:

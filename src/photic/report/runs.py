@@ -84,13 +84,14 @@ def add_settings(made: Page, run: Run) -> None:
     results, config = run.results, run.config
     section = made.section("Settings and environment")
     environment, parameters = results.get("environment", {}), results.get("parameters", {})
+    threads = environment.get("cpu_threads")
     section.add(
         page.facts(
             {
                 "seed": config.get("seed"),
                 "parameters": f"{parameters['total']:,} ({parameters['trainable']:,} trained)" if parameters else None,
                 "peak memory": f"{results['peak_memory_mb']:,.0f} MB" if "peak_memory_mb" in results else None,
-                "device": environment.get("gpu") or (f"CPU, threads: {environment['cpu_threads']}" if environment else None),
+                "device": environment.get("gpu") or (f"CPU, threads: {threads}" if threads is not None else None),
                 "python": environment.get("python"),
                 **environment.get("packages", {}),
                 "photic": results.get("photic"),

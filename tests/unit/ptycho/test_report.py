@@ -22,6 +22,8 @@ from photic.apps.ptycho.report import write_report
 from photic.core.errors import DataError
 from photic.core.program import program
 
+from ...pages import check
+
 VOID = {"meta", "img", "br"}
 
 
@@ -147,12 +149,21 @@ def test_without_previews_there_is_no_section_of_them(run: Path) -> None:
 def test_evaluating_writes_the_page_again_with_its_pictures(run: Path, scan_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate.main([str(run), f"data.path={scan_file}", "--quiet"]) == 0
     assert str(run / "report.html") in capsys.readouterr().out
-    page = Page((run / "report.html").read_text())
+    text = (run / "report.html").read_text()
+    page = Page(text)
+    check(text, most_bytes=4_000_000)
     values = json.loads((run / "evaluations" / "scan" / "results.json").read_text())
-    for value in (values["r_amp"], values["against"]["amplitude"]["ssim"], values["against"]["phase"]["ssim"]):
-        assert f"{value:.3f}" in page.text
+    amplitude, phase = (values["against"][part] for part in ("amplitude", "phase"))
+    shown_in_order = (
+        f"{amplitude['ssim']:.3f} {amplitude['psnr_db']:.1f} {phase['ssim']:.3f} {phase['psnr_db']:.1f}",
+        f"{values['r_amp']:.3f}",
+    )
+    for text in shown_in_order:
+        assert text in page.text
+    assert "two halves of it agree" in page.text
     names = {"r_amp": "R_amp over the scan", "frc": "Ring correlation of two halves", "comparison": "Object and reference",
-             "reconstruction/amplitude": "Amplitude", "reconstruction/phase": "Phase"}  # fmt: skip
+             "reconstruction/amplitude": "Amplitude", "reconstruction/phase": "Phase",
+             "reconstruction/probe": "Probe", "reconstruction/coverage": "Coverage"}  # fmt: skip
     for file, name in names.items():
         kept = np.asarray(Image.open(run / "evaluations" / "scan" / f"{file}.png"))
         assert (page.picture(f"{name}, scan") == kept).all()

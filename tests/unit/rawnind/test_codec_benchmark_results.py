@@ -224,4 +224,9 @@ def test_sheets_of_some_levels(found, tmp_path):
         assert image.width == 5 * 262 + 6 and image.height > 2 * 256
         assert image.getpixel((4 * 262 + 100, 200)) == (200, 200, 200)
     assert maker.heads[HIGH] == [OWN.label, "JPEG XL", "JPEG", CHAIN.label, "clean"]
-    assert len(list((tmp_path / "crops").glob("*.png"))) == 10
+    rates = [len(one.parts) for one in maker.rate_crops]
+    assert rates == [3, 3] and [one.picture for one in maker.rate_crops] == ["a.dng", "b.dng"]
+    for one in maker.rate_crops:  # by rising rate
+        shown = [float(label.split()[0]) for label in one.parts]
+        assert shown == sorted(shown) and all((tmp_path / path).is_file() for path in (*one.parts.values(), one.reference))
+    assert len(list((tmp_path / "crops").glob("*.png"))) == 10 + sum(rates)

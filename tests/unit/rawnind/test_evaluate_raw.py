@@ -25,6 +25,7 @@ from photic.models.standard import StandardConfig
 from photic.models.utnet import UTNet2Config
 from photic.tasks.raw_denoising import developed
 
+from ...pages import check
 from .denoisers import loaded
 
 DATA = RawGeneratedConfig(num_samples=4, size_px=64, eval_crop_px=64, val_iso=(800.0, 12800.0), val_fraction=0.25, test_fraction=0.25)
@@ -197,6 +198,7 @@ def test_a_run_is_evaluated_and_its_page_shows_it(raw_run, tmp_path, capsys):
     assert "PSNR dB over ISO" in page and page.count('class="slider sharp"') >= 2
     for word in ("noisy", "truth", "worst first"):
         assert word in page
+    check(page, most_bytes=2_000_000)
     bundleless = [str(run / "checkpoints" / "best.safetensors"), "data.name=raw_generated", "data.num_samples=3", "--quiet"]
     with pytest.raises(ConfigError, match="-o"):
         main([*bundleless, "--no-classical"])

@@ -88,7 +88,9 @@ def _curve(before: NDArray[np.int64], after: NDArray[np.int64]) -> NDArray[np.fl
     place = before // _WIDTH
     counts = np.bincount(place, minlength=256 // _WIDTH)
     sums = np.bincount(place, weights=after, minlength=256 // _WIDTH)
-    return np.divide(sums, counts, out=np.full(len(counts), np.nan), where=counts >= _ENOUGH)
+    made = np.full(len(counts), np.nan)
+    np.divide(sums, counts, out=made, where=counts >= _ENOUGH)
+    return made
 
 
 def _median(rows: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,11 +14,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from photic.core.errors import DataError
 from photic.core.files import write_json, write_text
 from photic.data.photo.depth import to_tensor
 from photic.functional.colour import luma, saturation
 from photic.metrics.pictures import picture_values
+from photic.tracking.evaluations import read_results
 
 Picture = NDArray[np.float32]
 """``(H, W, 3)`` in [0, 1]."""
@@ -163,28 +162,23 @@ class Evaluation:
         Raises:
             DataError: there is no such file, or it is another one.
         """
-        path = Path(folder) / "results.json"
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            if content["format"] != FORMAT:
-                raise DataError(f"{path}: written by another version of Photic (format {content['format']}); evaluate again")
-            scored = tuple(
-                Scored(
-                    name=one["name"],
-                    size=(int(one["size"][0]), int(one["size"][1])),
-                    has_truth=bool(one["has_truth"]),
-                    best=one["best"],
-                    pictures=one["pictures"],
-                    values=one["values"],
-                )
-                for one in content["pictures"]
+        return read_results(Path(folder) / "results.json", FORMAT, "evaluation of pictures", "evaluate again", cls._of)
+
+    @classmethod
+    def _of(cls, content: dict[str, Any]) -> Evaluation:
+        scored = tuple(
+            Scored(
+                name=one["name"],
+                size=(int(one["size"][0]), int(one["size"][1])),
+                has_truth=bool(one["has_truth"]),
+                best=one["best"],
+                pictures=one["pictures"],
+                values=one["values"],
             )
-            texts = {key: str(content[key]) for key in ("model", "source", "data", "split", "fitted_to")}
-            return cls(**texts, methods=tuple(content["methods"]), scored=scored)
-        except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-            if isinstance(error, DataError):
-                raise
-            raise DataError(f"{path}: holds no evaluation of pictures ({type(error).__name__}: {error}); evaluate again") from error
+            for one in content["pictures"]
+        )
+        texts = {key: str(content[key]) for key in ("model", "source", "data", "split", "fitted_to")}
+        return cls(**texts, methods=tuple(content["methods"]), scored=scored)
 
 
 def values_of(picture: Picture, truth: Picture | None) -> dict[str, float | None]:

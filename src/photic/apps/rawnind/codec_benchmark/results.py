@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from photic.core.errors import DataError
 from photic.core.files import write_json, write_text
 from photic.functional.bjontegaard import Difference, bd_quality, bd_rate, frontier, rate_at, similarity_decibels
+from photic.tracking.evaluations import read_results
 
 FORMAT = 1
 Value = Literal["psnr", "ms_ssim"]
@@ -234,28 +234,23 @@ class Benchmark:
         Raises:
             DataError: there is no such file, or it is another one.
         """
-        path = Path(folder) / "benchmark.json"
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            if content["format"] != FORMAT:
-                raise DataError(f"{path}: written by another version of Photic (format {content['format']}); run the benchmark again")
-            return cls(
-                data=str(content["data"]),
-                against=str(content["against"]),
-                anchor=str(content["anchor"]),
-                levels=tuple(map(str, content["levels"])),
-                methods=tuple(Method(**method) for method in content["methods"]),
-                pictures=tuple(Seen(str(one["name"]), (int(one["size"][0]), int(one["size"][1]))) for one in content["pictures"]),
-                points=tuple(Point(**point) for point in content["points"]),
-                notes=tuple(map(str, content["notes"])),
-                failed=tuple((str(name), str(why)) for name, why in content["failed"]),
-                sheets=tuple(map(str, content["sheets"])),
-                rate_crops=tuple(RateCrops(**{**one, "size": tuple(one["size"])}) for one in content.get("rate_crops", ())),
-            )
-        except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-            if isinstance(error, DataError):
-                raise
-            raise DataError(f"{path}: holds no benchmark of codecs ({type(error).__name__}: {error}); run it again") from error
+        return read_results(Path(folder) / "benchmark.json", FORMAT, "benchmark of codecs", "run the benchmark again", cls._of)
+
+    @classmethod
+    def _of(cls, content: dict[str, Any]) -> Benchmark:
+        return cls(
+            data=str(content["data"]),
+            against=str(content["against"]),
+            anchor=str(content["anchor"]),
+            levels=tuple(map(str, content["levels"])),
+            methods=tuple(Method(**method) for method in content["methods"]),
+            pictures=tuple(Seen(str(one["name"]), (int(one["size"][0]), int(one["size"][1]))) for one in content["pictures"]),
+            points=tuple(Point(**point) for point in content["points"]),
+            notes=tuple(map(str, content["notes"])),
+            failed=tuple((str(name), str(why)) for name, why in content["failed"]),
+            sheets=tuple(map(str, content["sheets"])),
+            rate_crops=tuple(RateCrops(**{**one, "size": tuple(one["size"])}) for one in content.get("rate_crops", ())),
+        )
 
 
 def write_results(found: Benchmark, folder: Path) -> list[Path]:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from photic.core.errors import DataError
 from photic.core.files import write_json, write_text
+from photic.tracking.evaluations import read_results
 
 FORMAT = 1
 VALUES = ("psnr", "ms_ssim")
@@ -148,35 +147,30 @@ class Evaluation:
         Raises:
             DataError: there is no such file, or it is another one.
         """
-        path = Path(folder) / "results.json"
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            if content["format"] != FORMAT:
-                raise DataError(f"{path}: written by another version of Photic (format {content['format']}); evaluate again")
-            scored = tuple(
-                Scored(
-                    name=one["name"],
-                    iso=None if one["iso"] is None else float(one["iso"]),
-                    size=(int(one["size"][0]), int(one["size"][1])),
-                    values=one["values"],
-                    crops=one["crops"],
-                )
-                for one in content["pictures"]
+        return read_results(Path(folder) / "results.json", FORMAT, "evaluation of denoisers", "evaluate again", cls._of)
+
+    @classmethod
+    def _of(cls, content: dict[str, Any]) -> Evaluation:
+        scored = tuple(
+            Scored(
+                name=one["name"],
+                iso=None if one["iso"] is None else float(one["iso"]),
+                size=(int(one["size"][0]), int(one["size"][1])),
+                values=one["values"],
+                crops=one["crops"],
             )
-            return cls(
-                model=str(content["model"]),
-                source=str(content["source"]),
-                data=str(content["data"]),
-                split=str(content["split"]),
-                methods=tuple(map(str, content["methods"])),
-                classical=tuple(map(str, content["classical"])),
-                notes=tuple(map(str, content["notes"])),
-                scored=scored,
-            )
-        except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-            if isinstance(error, DataError):
-                raise
-            raise DataError(f"{path}: holds no evaluation of denoisers ({type(error).__name__}: {error}); evaluate again") from error
+            for one in content["pictures"]
+        )
+        return cls(
+            model=str(content["model"]),
+            source=str(content["source"]),
+            data=str(content["data"]),
+            split=str(content["split"]),
+            methods=tuple(map(str, content["methods"])),
+            classical=tuple(map(str, content["classical"])),
+            notes=tuple(map(str, content["notes"])),
+            scored=scored,
+        )
 
 
 def write_results(found: Evaluation, folder: Path) -> list[Path]:
