@@ -19,7 +19,7 @@ COMMANDS = {
     "export": Command(summary="Write a model for another runtime, checked there", target="photic.cli.commands.export:main"),
     "bundle": Command(summary="Put a finished run into one file that can be used anywhere", target="photic.cli.commands.bundle:main"),
     "info": Command(summary="Say what a bundle, a run or a compressed picture is", target="photic.cli.commands.info:main"),
-    "models": Command(summary="List trained models, shipped and local; keep one under a name", target="photic.cli.commands.models:main"),
+    "models": Command(summary="List trained models, and keep one under a name", target="photic.cli.commands.models:main"),
     "compare": Command(summary="Put runs side by side", target="photic.cli.commands.compare:main"),
     "report": Command(
         summary="Write the page of a run: one HTML file, for screen, phone and paper", target="photic.cli.commands.report:main"

@@ -162,11 +162,12 @@ def around_network(description: Mapping[str, Any]) -> Iterable[tuple[str, str, s
             if value in (None, []):
                 continue
             shown = ", ".join(map(_plain, value)) if isinstance(value, list) else _plain(value)
-            yield part, "" if name == "values" else name.replace("_", " "), shown
+            called = "" if name == "values" else name.removesuffix("_px").replace("_", " ")
+            yield part, called, f"{shown} px" if name.endswith("_px") else shown
 
 
 def _plain(value: Any) -> str:
-    return f"{value:.6g}" if is_number(value) else str(value)
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else f"{value:.6g}" if is_number(value) else str(value)
 
 
 def _ports(interface: Mapping[str, Any]) -> str:

@@ -154,8 +154,8 @@ def load_file(source: Path, device: str = "auto") -> LoadedModel:
         raise explained(error, source, description.get("requires", ())) from error
     except (KeyError, TypeError) as error:
         raise CheckpointError(
-            f"{source}: says too little of the network for it to be built ({type(error).__name__}: {error}); give a bundle, or a checkpoint "
-            "that Photic's training wrote"
+            f"{source}: says too little of the network for it to be built ({type(error).__name__}: {error}); give a bundle, or a "
+            "checkpoint that Photic's training wrote"
         ) from error
     resized = None if size is None else (size[0], size[1])
     return LoadedModel(task.eval().to(chosen), description["config"], description, source, chosen, image_size=resized)

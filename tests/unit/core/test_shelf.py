@@ -86,5 +86,5 @@ def test_the_same_model_twice_is_none(home: Path) -> None:
 
 def test_an_unknown_name_is_answered_with_those_there_are(home: Path) -> None:
     put(user_folder() / "night.photic")
-    with pytest.raises(UnknownNameError, match=r"nihgt: no such .*did you mean 'night'.*rawdenoise, night; `photic models`"):
+    with pytest.raises(UnknownNameError, match=r"nihgt: no such .*did you mean 'night'.*rawdenoise, .*night; `photic models`"):
         model_source("nihgt")

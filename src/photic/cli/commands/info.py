@@ -120,7 +120,7 @@ def _rows(found: ModelInfo) -> Iterator[tuple[str, str]]:
     yield from _needs(facts)
     yield from _ports(facts)
     for part, texts in groupby(around_network(facts), key=itemgetter(0)):
-        yield part, "; ".join(f"{name} {text}".strip() for _, name, text in texts)
+        yield part, "; ".join(f"{name}: {text}" if name else text for _, name, text in texts)
     counts = ", ".join(f"{count} {split}" for split, count in (data["counts"] or {}).items())
     fingerprint = f", fingerprint {data['fingerprint'][:12]}" if data["fingerprint"] else ""
     yield "data", f"{data['name']}{f': {counts}' if counts else ''}{fingerprint}"
@@ -152,9 +152,11 @@ def _ports(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if facts.get("interface"):
         from photic.tasks.interface import GraphInterface
 
+        last = ""
         for line in GraphInterface.from_json(facts["interface"]).lines():
             word, _, text = line.partition("  ")
-            yield word, text
+            yield "" if word == last else word, text
+            last = word
 
 
 def _measured(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -34,7 +34,7 @@ def parser() -> Parser:
         "List trained models: those that come with Photic, and bundles in folders of yours. Every command takes them by their names.",
         EXAMPLES,
         lambda: [("where bundles go by their names", "\n".join(columns(_places(), wrapped=1)))],
-        usage="[PATTERN ...] [options] | add FILE.photic [--name NAME] [--force] | remove NAME --force",
+        usage="[PATTERN ...] [options] | add FILE | remove NAME",
     )
     made.add_argument("patterns", nargs="*", metavar="PATTERN", help="names, or patterns with * and ?")
     made.add_argument(
