@@ -135,7 +135,7 @@ def test_a_plugins_command_becomes_a_command(capsys: pytest.CaptureFixture[str],
     assert calls == [["--port", "1"]]
     section = run(capsys, "--help")[1].partition("from plug-ins:\n")[2].partition("\n\n")[0]
     assert re.search(r"^  serve-strips ", section, re.MULTILINE)
-    assert "did you mean 'serve-strips'?" in run(capsys, "serve-strip")[2]
+    assert "did you mean 'serve-strips'" in run(capsys, "serve-strip")[2]
 
 
 def test_a_plugins_data_command_gets_the_words_after_its_name(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
