@@ -38,9 +38,15 @@ NETWORKS: dict[str, tuple[TaskConfig, str, dict[str, Any], str, dict[str, Any]]]
         {"classes": ["pit", "scratch"], "thresholds": [0.4, 0.6]},
     ),
     "enhancement": (EnhancementConfig(metrics=("psnr",)), "glance", {"width": 8}, "l1", {}),
-    "raw_denoising": (RawDenoisingConfig(), "standard", {"size": "tiny"}, "l1", {"measurement": "mosaic", "iso": (100.0, 6400.0)}),
+    "raw_denoising": (
+        RawDenoisingConfig(metrics=("psnr",)),
+        "standard",
+        {"size": "tiny"},
+        "l1",
+        {"measurement": "mosaic", "iso": (100.0, 6400.0)},
+    ),
     "compression": (
-        CompressionConfig(),
+        CompressionConfig(metrics=("psnr",)),
         "hyperprior",
         {"width": 8, "num_latents": 6, "num_strides": 2, "hyper_widths": (6, 6), "num_qualities": 3},
         "rate_distortion",
@@ -71,7 +77,7 @@ def tiny_task(name: str) -> tuple[Task, dict[str, Any]]:
             "scans": ["made.npz"],
         }
     given: Any = facts if name in ("multilabel_classification", "compression") else PreparedData(splits={}, names={}, extras=facts)
-    task = settings.build(config, losses.configure(loss), given).eval()  # type: ignore[arg-type]
+    task = settings.build(config, losses.configure(loss, **({"distortion": "mse"} if name == "compression" else {})), given).eval()  # type: ignore[arg-type]
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in task.parameters():

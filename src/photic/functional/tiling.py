@@ -12,6 +12,7 @@ A function that looks no further than ``margin`` pixels around each pixel gives 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 
@@ -22,6 +23,29 @@ from photic.core.errors import ConfigError, DataError
 
 Span = tuple[int, int]
 """First pixel of a tile along an axis, and the first one after it."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a picture is cut and put together; all in pixels."""
+
+    tile: int
+    """Side of the tiles."""
+    overlap: int
+    """What neighbours share, at least."""
+    margin: int
+    """At a tile's inner edges, so much counts nothing."""
+    align: int = 1
+    """Tiles start at multiples of so many."""
+
+    def bands(self, function: Callable[[Span, Span], Tensor], size: tuple[int, int]) -> Iterator[tuple[int, Tensor]]:
+        """Yield a picture of a size (height, width) made tile by tile, in bands; see :func:`tiled_bands`."""
+        return tiled_bands(function, size, self.tile, self.overlap, margin=self.margin, align=self.align)
+
+    def num_tiles(self, size: tuple[int, int]) -> int:
+        """Return into how many tiles a picture of a size (height, width) is cut."""
+        down, across = (len(tile_positions(side, self.tile, self.overlap, align=self.align)) for side in size)
+        return down * across
 
 
 def tile_positions(size: int, tile: int, overlap: int, *, align: int = 1) -> list[Span]:

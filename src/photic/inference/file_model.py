@@ -205,6 +205,7 @@ class BatchFileModel(FileModel):
         advance: Callable[[float], None] = _no_progress,
     ) -> Answer:
         """Make what the model makes of one file."""
+        self.check(options)
         answer = self.answers([self.read(source, options)], options)[0]
         advance(1.0)
         return answer

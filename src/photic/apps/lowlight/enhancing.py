@@ -20,7 +20,7 @@ from photic.core.errors import ConfigError, DataError
 from photic.core.plugins import model_source
 from photic.data.photo.depth import KINDS, Pixels, from_float, overview_of, to_tensor
 from photic.data.photo.files import Photo, read_photo
-from photic.functional.tiling import Span, tile_positions, tiled_bands
+from photic.functional.tiling import Layout, Span
 from photic.inference.predictor import LoadedModel, load
 from photic.tasks.enhancement import EnhancementGraph, EnhancementTask
 
@@ -108,7 +108,7 @@ def enhance_pixels(
     if tile_px is None and height * width <= WHOLE_PX:
         bands = iter([(0, made((0, height), (0, width)))])
     else:
-        bands = tiled_bands(made, (height, width), layout.tile, layout.overlap, margin=layout.margin, align=layout.align)
+        bands = layout.bands(made, (height, width))
     for top, band in bands:
         if not bool(torch.isfinite(band).all()):
             raise DataError(
@@ -120,16 +120,6 @@ def enhance_pixels(
         if advance is not None:
             advance(band.shape[-2] * width)
     return result
-
-
-@dataclasses.dataclass(frozen=True)
-class Layout:
-    """How a picture is cut; all in pixels."""
-
-    tile: int
-    overlap: int
-    margin: int
-    align: int
 
 
 def tile_layout(graph: EnhancementGraph, tile_px: int | None = None) -> Layout:
@@ -153,9 +143,7 @@ def num_tiles(graph: EnhancementGraph, size: tuple[int, int], tile_px: int | Non
     """Return in how many tiles a picture of a size (height, width) is enhanced."""
     if tile_px is None and size[0] * size[1] <= WHOLE_PX:
         return 1
-    layout = tile_layout(graph, tile_px)
-    down, across = (len(tile_positions(side, layout.tile, layout.overlap, align=layout.align)) for side in size)
-    return down * across
+    return tile_layout(graph, tile_px).num_tiles(size)
 
 
 @overload

@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -31,7 +30,7 @@ from photic.core.plugins import model_source
 from photic.functional.borders import mirrored
 from photic.functional.cfa import Pattern, cfa_planes, lead_to_canonical, shifted
 from photic.functional.demosaic import MALVAR_REACH_PX, NORMALISED_REACH_PX
-from photic.functional.tiling import Span, tiled_bands
+from photic.functional.tiling import Layout, Span
 from photic.inference.predictor import LoadedModel, load
 from photic.models.raw_denoising import RawDenoiser
 from photic.models.raw_identity import RawIdentity
@@ -52,16 +51,6 @@ _NOTICED_PX: tuple[tuple[type[RawDenoiser], int], ...] = ((Standard, 64), (UTNet
 """How far from a tile's inner edge some networks can be told to be in a tile, where that is less far than they look (measured, at
 most 1e-4 of white: ``benchmarks/rawnind_quality.py``). Other networks get all of their ``margin_px``."""
 _HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How a picture is cut, in pixels; see :func:`photic.functional.tiling.tile_positions`."""
-
-    tile: int
-    overlap: int
-    margin: int
-    align: int
 
 
 def load_denoiser(model: Path | str, device: str = "auto") -> LoadedModel:
@@ -172,8 +161,7 @@ def denoised_bands(
     layout = layout_of(network, picture.pattern, tile_px, overlap_px)
     worker = _Worker(network, picture, noise, balance_for(picture) if balance is None else balance, strength=strength, precision=precision)
     rows, columns = worker.size
-    bands = tiled_bands(worker.tile, (rows, columns), layout.tile, layout.overlap, margin=layout.margin, align=layout.align)
-    for top, band in bands:
+    for top, band in layout.bands(worker.tile, (rows, columns)):
         if not bool(torch.isfinite(band).all()):
             raise DataError(
                 f"{picture.source or 'raw picture'}: comes out with values that are not finite; they are in the file already, or the "
