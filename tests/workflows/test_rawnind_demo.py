@@ -14,7 +14,7 @@ def test_the_demo_trains_evaluates_and_says_how_to_go_on(tmp_path):
     made = run(tmp_path, sizes)
     page = made.report.read_text()
     assert "Scenes never seen" in page
-    assert "Crops at ISO 12800" in page
+    assert "<h4>ISO 12800</h4>" in page and 'class="slider sharp"' in page
     assert "dB" in made.headline
     found = Evaluation.read(tmp_path / "evaluation")
     assert len(found.scored) == 4

@@ -21,9 +21,7 @@ COMMANDS = {
     "info": Command(summary="Say what a bundle, a run or a compressed picture is", target="photic.cli.commands.info:main"),
     "models": Command(summary="List trained models, and keep one under a name", target="photic.cli.commands.models:main"),
     "compare": Command(summary="Put runs side by side", target="photic.cli.commands.compare:main"),
-    "report": Command(
-        summary="Write the page of a run: one HTML file, for screen, phone and paper", target="photic.cli.commands.report:main"
-    ),
+    "report": Command(summary="Write the page of a run: one HTML file for screen and paper", target="photic.cli.commands.report:main"),
     "list": Command(summary="Show models, losses, recipes, ... and their options", target="photic.cli.commands.listing:main"),
     "data": Command(summary="Check or generate data of an application", target="photic.cli.commands.data:main"),
     "demo": Command(summary="Run the main jobs on generated data and write a report", target="photic.cli.commands.demo:main"),
