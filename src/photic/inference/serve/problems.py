@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from photic.core.errors import BitstreamError, ConfigError, DataError, PhoticError, StorageError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -55,11 +53,17 @@ def problem_of(error: Exception, names: Mapping[Path, str]) -> Problem | None:
         return Problem(422, "unusable_option", message)
     if isinstance(error, StorageError) or (isinstance(error, OSError) and error.errno in _FULL):
         return Problem(507, "no_space", "the server has no room for this file or its result now; try a smaller one, or later")
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+    if isinstance(error, MemoryError) or _lacks_gpu_memory(error):
         return Problem(507, "out_of_memory", "the server has not enough memory for this file; try a smaller one, or later")
     if isinstance(error, PhoticError):
         return Problem(422, "unusable_file", message)
     return None
+
+
+def _lacks_gpu_memory(error: Exception) -> bool:
+    import torch  # late: who may ask is decided before two seconds of imports
+
+    return isinstance(error, torch.OutOfMemoryError)
 
 
 def without_paths(text: str, names: Mapping[Path, str]) -> str:
