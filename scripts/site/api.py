@@ -57,7 +57,7 @@ def _modules(package: str) -> list[str]:
 
 
 def _exported(package: str) -> str:
-    """Return a directive for each name that a package exports from a module of its own, read from its imports for type checkers."""
+    """Return what a package exports, by its imports for type checkers: links to what stands on other pages, then the rest, written out."""
     tree = ast.parse((SOURCES.joinpath(*package.split(".")) / "__init__.py").read_text(encoding="utf-8"))
     homes = {
         alias.asname or alias.name: f"{node.module}.{alias.name}"
@@ -67,4 +67,15 @@ def _exported(package: str) -> str:
         if isinstance(node, ast.ImportFrom) and node.module not in ("photic", "photic.core")
         for alias in node.names
     }
-    return "\n\n".join(f"::: {home}" for _, home in sorted(homes.items()))
+    elsewhere = {name: home for name, home in sorted(homes.items()) if home.split(".")[1] in PACKAGES}
+    rows = [f"| [`{package}.{name}`][{home}] | {_summary(home)} |" for name, home in elsewhere.items()]
+    table = ["\n".join(["| name | what |", "|---|---|", *rows])] if rows else []
+    return "\n\n".join([*table, *(f"::: {home}" for name, home in sorted(homes.items()) if name not in elsewhere)])
+
+
+def _summary(home: str) -> str:
+    """Return the first line of the docstring of a function or class."""
+    module, _, name = home.rpartition(".")
+    tree = ast.parse((SOURCES.joinpath(*module.split(".")).with_suffix(".py")).read_text(encoding="utf-8"))
+    found = next(node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name)
+    return (ast.get_docstring(found) or "").partition("\n")[0].replace("|", "\\|")

@@ -9,11 +9,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image
-from snippets import pictures_of, snippets_of
+from snippets import Picture, Snippet, pictures_of, snippets_of
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CACHE = ROOT / "build" / "docs"
@@ -27,47 +27,44 @@ def made(docs: Path, wanted: Collection[str]) -> dict[str, Path]:
         docs: folder of the pages.
         wanted: paths in the site.
     """
-    files: dict[str, Path] = {}
-    for page in sorted(docs.glob("*.md")):
-        pictures = [picture for picture in pictures_of(page) if picture.target in wanted]
-        if not pictures:
-            continue
-        folder = CACHE / f"{page.stem}-{_stamp(page)}"
-        if not all((folder / picture.target).exists() for picture in pictures):
-            _make(page, docs, folder)
-        files |= {picture.target: folder / picture.target for picture in pictures}
-    return files
+    pages = {page: [one for one in pictures_of(page) if one.target in wanted] for page in sorted(docs.glob("*.md"))}
+    folders = {page: CACHE / f"{page.stem}-{_stamp(page, pictures)}" for page, pictures in pages.items() if pictures}
+    missing = [page for page, folder in folders.items() if not all((folder / one.target).exists() for one in pages[page])]
+    if missing:
+        _make(missing, docs, pages, folders)
+    return {one.target: folder / one.target for page, folder in folders.items() for one in pages[page]}
 
 
-def _stamp(page: Path) -> str:
+def _stamp(page: Path, pictures: Sequence[Picture]) -> str:
     """Return what changes with the commands of a page up to its last picture."""
-    last = pictures_of(page)[-1].line
-    lines = "\n".join(page.read_text(encoding="utf-8").splitlines()[: last + 1])
+    lines = "\n".join(page.read_text(encoding="utf-8").splitlines()[: pictures[-1].line + 1])
     return hashlib.sha256((lines + Path(__file__).read_text(encoding="utf-8")).encode()).hexdigest()[:16]
 
 
-def _make(page: Path, docs: Path, folder: Path) -> None:
-    """Run a page's commands up to its last picture and keep the pictures."""
-    pictures = pictures_of(page)
-    steps = [
-        dataclasses.asdict(snippet)
-        for snippet in snippets_of(page, docs.parent)
-        if snippet.line < pictures[-1].line and not (snippet.directive.reason or snippet.directive.slow or snippet.directive.real)
-    ]
+def _make(missing: Sequence[Path], docs: Path, pages: Mapping[Path, Sequence[Picture]], folders: Mapping[Path, Path]) -> None:
+    """Run what stands on pages up to their last pictures, and keep the pictures."""
+    steps = {page: _steps(page, docs, pages[page][-1].line) for page in missing}
     with tempfile.TemporaryDirectory() as place:
-        work = Path(place) / "page"
-        request = json.dumps({"folder": str(work), "snippets": steps})
+        works = {page: Path(place) / page.stem for page in missing}
+        requests = [json.dumps({"folder": str(works[page]), "snippets": list(map(dataclasses.asdict, steps[page]))}) for page in missing]
         runner = Path(__file__).with_name("runner.py")
-        done = subprocess.run([sys.executable, str(runner)], input=request + "\n", capture_output=True, text=True, check=False)
-        answers = json.loads(done.stdout)["answers"] if done.returncode == 0 else []
-        if len(answers) < len(steps) or answers[-1]["status"] != steps[-1]["directive"]["status"]:
-            raise RuntimeError(f"{page}: its commands make no pictures\n{answers[-1]['output'] if answers else ''}{done.stderr}")
-        shutil.rmtree(folder, ignore_errors=True)
-        for picture in pictures:
-            found = [path for source in picture.sources for path in sorted(work.glob(source))]
-            if not found:
-                raise RuntimeError(f"{page}:{picture.line}: its commands wrote no {', '.join(picture.sources)}")
-            _side_by_side(found, folder / picture.target)
+        done = subprocess.run([sys.executable, str(runner)], input="\n".join(requests) + "\n", capture_output=True, text=True, check=False)
+        for page, line in zip(missing, done.stdout.splitlines(), strict=True):
+            answers = json.loads(line)["answers"]
+            if len(answers) < len(steps[page]) or answers[-1]["status"] != steps[page][-1].directive.status:
+                raise RuntimeError(f"{page}: its commands make no pictures\n{answers[-1]['output'] if answers else ''}{done.stderr}")
+            shutil.rmtree(folders[page], ignore_errors=True)
+            for picture in pages[page]:
+                found = [path for source in picture.sources for path in sorted(works[page].glob(source))]
+                if not found:
+                    raise RuntimeError(f"{page}:{picture.line}: its commands wrote no {', '.join(picture.sources)}")
+                _side_by_side(found, folders[page] / picture.target)
+
+
+def _steps(page: Path, docs: Path, line: int) -> list[Snippet]:
+    """Return what runs on a page before a line."""
+    found = [one for one in snippets_of(page, docs.parent) if one.line < line]
+    return [one for one in found if not (one.directive.reason or one.directive.slow or one.directive.real)]
 
 
 def _side_by_side(sources: list[Path], target: Path) -> None:

@@ -1,4 +1,4 @@
-"""Docstrings say ``:func:`name``` where they speak of something: in the site that is a link, where the site has a place for it."""
+"""Docstrings as the site's Markdown: ``:func:`name``` becomes a link, where the site has a place for it; examples become code."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from griffe import AliasResolutionError, Extension, NameResolutionError, Object
 
+_EXAMPLE = re.compile(r"^(?P<indent> *)>>> .*(?:\n(?! *\n).+)*", re.MULTILINE)
 _ROLE = re.compile(r":(?:mod|func|class|meth|attr|data|exc|obj):`~?([\w.]+)`")
 
 
@@ -16,7 +17,14 @@ class Roles(Extension):
     def on_instance(self, *, obj: Object, **_: Any) -> None:
         """Rewrite the docstring of a module, class, function or attribute."""
         if obj.docstring is not None:
-            obj.docstring.value = _ROLE.sub(lambda match: _reference(obj, match.group(1)), obj.docstring.value)
+            text = _ROLE.sub(lambda match: _reference(obj, match.group(1)), obj.docstring.value)
+            obj.docstring.value = _EXAMPLE.sub(_as_code, text)
+
+
+def _as_code(match: re.Match[str]) -> str:
+    """Return an example as the fence that Markdown wants."""
+    indent = match["indent"]
+    return f"{indent}```pycon\n{match.group(0)}\n{indent}```"
 
 
 def _reference(obj: Object, name: str) -> str:

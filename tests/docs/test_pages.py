@@ -20,13 +20,13 @@ NOT_RUN = {
     "docs/rawnind.md": ["photic data download rawnind -o RawNIND/ --match 'Bayer_7D-*'"],
     "docs/serving.md": [
         "photic serve model.photic lowlight rawdenoise",
-        """python -c 'import secrets; print(secrets.token_urlsafe(32))' > token""",
+        "python -c 'import secrets; print(secrets.token_urlsafe(32))' > token",
     ],
     "docs/training.md": ["torchrun --nproc-per-node 2 -m photic train recipe=quick_strips data.batch_size=8"],
 }
 """First commands of all fences that no test runs. Whoever adds one here says why in the page: `runs: no, because ...`."""
 FENCE = re.compile(r"^ *```(\w*)[^\n]*\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
-INLINE = re.compile(r"`((?:photic|python) [^`\n]+)`")
+INLINE = re.compile(r"`((?:photic|python) (?!decoder)[^`\n]+)`")
 PLACEHOLDER = re.compile(r"\.\.\.|[A-Z]{2,}|\bN\b")
 
 
@@ -73,6 +73,14 @@ def test_what_does_not_run_is_known_and_says_why() -> None:
     assert {page: lines for page, lines in found.items() if lines} == NOT_RUN
 
 
+@pytest.mark.parametrize("page", list(SNIPPETS))
+def test_a_program_that_a_page_writes_is_run_there(page: str) -> None:
+    """A fence with a title is written to disk; what runs names it, or the package that it is part of."""
+    ran = "".join(one.text for one in SNIPPETS[page] if not one.title) + "".join(one.directive.installs for one in SNIPPETS[page])
+    programs = [Path(one.title) for one in SNIPPETS[page] if one.title.endswith(".py")]
+    assert [str(path) for path in programs if not re.search(rf"\b({path.stem}|{path.parts[0]})\b", ran)] == []
+
+
 def test_no_command_hides_in_a_fence_of_another_kind() -> None:
     """Fences without a language, and of text, are for what programs print."""
     hidden = [
@@ -99,17 +107,12 @@ def test_commands_in_the_text_name_what_there_is(page: str, helps: dict[str, str
     for command in INLINE.findall((ROOT / page).read_text()):
         program, first, *rest = command.split()
         options = {word.partition("=")[0] for word in rest if re.match(r"--\w", word)}
-        if program == "photic":
-            missing = (
-                [first]
-                if first not in helps and first.isalpha()
-                else sorted(option for option in options if option not in helps.get(first, ""))
-            )
+        missing: list[str] = []
+        if program == "photic" and re.fullmatch(r"[a-z][a-z-]*", first):
+            missing = sorted(options - set(re.findall(r"--[\w-]+", helps[first]))) if first in helps else [first]
         elif first.startswith("benchmarks/"):
-            file = ROOT / first
-            missing = [first] if not file.exists() else sorted(option for option in options if f'"{option}"' not in file.read_text())
-        else:
-            missing = []
+            text = (ROOT / first).read_text() if (ROOT / first).exists() else ""
+            missing = sorted(option for option in options if f'"{option}"' not in text) if text else [first]
         wrong += [f"`{command}`: no {', '.join(missing)}"] if missing else []
     assert wrong == []
 

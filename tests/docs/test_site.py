@@ -59,7 +59,7 @@ def test_every_recipe_and_every_command_is_there(site: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("page", "names"),
-    [("index", ["photic.workflows.train.train", "photic.inference.predictor.load", "photic.workflows.compare.compare"]),
+    [("workflows", ["photic.workflows.train.train", "photic.workflows.compare.compare", "photic.workflows.recipes.recipe"]),
      ("losses", ["photic.losses.focal.FocalLoss"]), ("core", ["photic.core.plugins.Plugin", "photic.core.schema.Config"]),
      ("apps_ptycho", ["photic.apps.ptycho.model.PtychoModel"]), ("apps_rawnind", ["photic.apps.rawnind.api.compressor.create_compressor"])],
 )  # fmt: skip
