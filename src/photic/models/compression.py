@@ -335,9 +335,8 @@ class TransformCompressor(Compressor):
             return None
         highest = self.num_qualities
         levels = log_gains.new_full((batch,), float(highest)) if quality is None else quality.to(log_gains)
-        if torch.compiler.is_exporting():  # a graph cannot look and refuse
-            levels = levels.clamp(1, highest)
-        elif levels.shape != (batch,) or not bool(((levels >= 1) & (levels <= highest)).all()):
+        # A graph that is being exported cannot look at values and refuse them.
+        if levels.shape != (batch,) or not (torch.compiler.is_exporting() or bool(((levels >= 1) & (levels <= highest)).all())):
             raise DataError(f"quality: expected ({batch},) levels from 1 to {highest}, got {levels.detach().cpu().tolist()}")
         below = (levels - 1).floor().long().clamp(max=highest - 2)
         share = (levels - 1 - below)[:, None]

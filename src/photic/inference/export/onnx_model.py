@@ -60,6 +60,7 @@ def onnx_model(program: Program, network: str, opset: int = OPSET) -> Any:
         assert made is not None
         model = made.model_proto
     name_axes(model, interface)
+    _forget_origin(model)
     model.producer_name, model.producer_version = "photic", version("photic")
     model.doc_string = "\n".join(interface.lines())
     entry = model.metadata_props.add()
@@ -78,6 +79,17 @@ def name_axes(model: Any, interface: GraphInterface) -> None:
                     dimension.dim_param = axis
                 else:
                     dimension.dim_value = axis
+
+
+def _forget_origin(model: Any) -> None:
+    """Remove in place what the converter notes of each step for its developers: traces with the paths of this machine."""
+    for part in (model.graph, *model.functions):
+        for item in (part, *part.node, *getattr(part, "initializer", ()), *getattr(part, "input", ()), *getattr(part, "output", ())):
+            if hasattr(item, "metadata_props"):
+                del item.metadata_props[:]
+            if hasattr(item, "doc_string"):
+                item.doc_string = ""
+    del model.metadata_props[:]
 
 
 class OnnxRunner:

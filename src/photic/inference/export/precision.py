@@ -39,12 +39,30 @@ def in_half(model: Any, interface: GraphInterface) -> Any:
     with quiet():
         try:
             made = convert_float_to_float16(
-                copy.deepcopy(model), keep_io_types=True, disable_shape_infer=True, op_block_list=[*DEFAULT_OP_BLOCK_LIST, "Resize", "Pow"]
+                copy.deepcopy(model), keep_io_types=True, op_block_list=[*DEFAULT_OP_BLOCK_LIST, "Resize", "Pow"]
             )
+            _drop_twins(made)
         except Exception as error:  # the converter raises what its steps raise
             raise ConfigError(f"fp16: the model cannot be converted: {first_line(error)}; export it in fp32") from error
     name_axes(made, interface)
     return made
+
+
+def _drop_twins(model: Any) -> None:
+    """Leave one of equal casts, in place, and put steps in order: the converter adds one, at the end, for each step that asks."""
+    from onnxruntime.transformers.onnx_model import OnnxModel
+
+    seen: set[bytes] = set()
+    kept = []
+    for node in model.graph.node:
+        told = node.SerializeToString()
+        if node.op_type != "Cast" or told not in seen:
+            kept.append(node)
+        seen.add(told)
+    nodes = [copy.deepcopy(node) for node in kept]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    OnnxModel(model).topological_sort()
 
 
 def in_integers(model: Any, interface: GraphInterface, batches: Sequence[Batch]) -> Any:

@@ -55,6 +55,8 @@ def captured(task: Task, network: str, output_format: str, precision: str) -> Pr
             exported = torch.export.export(graph, task.example(2), dynamic_shapes=shapes, strict=False)
         except Exception as error:  # capturing fails in many ways, each with an exception of its own
             raise ConfigError(f"network '{network}': its graph cannot be captured: {first_line(error)}; {_HOW}") from error
+    for node in exported.graph.nodes:
+        node.meta.pop("stack_trace", None)  # would tell the paths of this machine
     return Program(graph, interface, exported, _least_sizes(exported, interface))
 
 
