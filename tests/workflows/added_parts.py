@@ -248,6 +248,7 @@ plugin = Plugin(
     summary="Another application",
     commands={"second": Command(summary="Say so", target="photic.apps.second.plugin:main")},
     evaluators={"extra_task": Command(summary="Say so", target="photic.apps.second.plugin:evaluate")},
+    file_models={"extra_task": "photic.apps.second.file_model:ExtraFiles"},
 )
 
 
@@ -260,6 +261,24 @@ def evaluate(arguments):
     print("the second application evaluates", *arguments)
     return 0
 """,
+    "apps/second/file_model.py": '''
+from photic.core.files import saved
+from photic.data.images import read_image
+from photic.inference.file_model import Answer, FileModel
+
+
+class ExtraFiles(FileModel):
+    """Says of a picture what the network makes of it."""
+
+    endings, writable = (".png",), (".txt",)
+
+    def apply(self, source, output, options, *, force=False, advance=lambda share: None):
+        place, options = self._check_output(source, output), self._options(options, self.options_type)
+        found = self.model.predict(read_image(source))
+        with saved(place, force=force) as temporary:
+            temporary.write_text(f"{found.shape}")
+        return Answer((place,), {"classes": found.shape[1]})
+''',
     "apps/second/recipes/second_recipe.yaml": """# What the second application trains
 task: {name: multilabel_classification}
 model: {name: extra_net}

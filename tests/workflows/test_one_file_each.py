@@ -108,6 +108,17 @@ def test_a_run_is_trained_and_applied_with_all_of_it(copy: Path, said: dict[str,
     assert said["evaluate"].out == f"the second application evaluates {run.relative_to(copy)} --fast\n"
 
 
+def test_a_model_makes_a_file_of_a_file(copy: Path, said: dict[str, Answer]) -> None:
+    code = (
+        "from pathlib import Path; from photic.inference.file_model import open_file_model; "
+        "(run,) = Path('runs/extra').iterdir(); model = open_file_model(run, 'cpu'); "
+        "print(type(model).__name__, model.apply(Path('strip.png'), Path('strip.txt'), model.options_type()).values)"
+    )
+    assert said["train"].status == 0
+    assert python(copy, code).startswith("ExtraFiles {'classes': ")
+    assert (copy / "strip.txt").read_text().startswith("(1, ")
+
+
 def test_a_reader_reads_its_files(said: dict[str, Answer]) -> None:
     assert "36" in said["check"].out
     assert "8 x 8" in said["check"].out
@@ -161,6 +172,7 @@ def test_every_row_of_the_table_was_tried() -> None:
         "an output format of `photic predict`",
         "a reader of scans",
         "what `photic predict` and `photic evaluate` do with a task's models",
+        "what a task's models make of a file, for `photic predict` and `photic serve`",
         "what `photic info` says of files of its own",  # tests/unit/rawnind/test_compress_command_info.py
         "a forward operator",
         "a task",
