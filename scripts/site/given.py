@@ -100,7 +100,7 @@ def _scan(path: Path, seed: int = 0) -> None:
     from photic.apps.ptycho.simulate_command import main
 
     size = ["--object-size", "110", "--size", "32", "--probe", "disc:14", "--photons", "1e5"]
-    if main(["--object", "cells", *size, "--seed", str(seed), "-o", str(path)]) != 0:
+    if main(["ptycho", "--object", "cells", *size, "--seed", str(seed), "-o", str(path)]) != 0:
         raise RuntimeError(f"{path} could not be simulated")
 
 
