@@ -101,7 +101,7 @@ class CompressionTask(Task):
 
     graph: CompressionGraph
     criterion: RateDistortionLoss
-    usage = (
+    usage: str = (
         "    photic compress photo.CR2 --model FILE -o photo.phc --quality 5\n    photic decompress photo.phc --model FILE -o photo.exr\n\n"
         "Input: raw files of Bayer cameras, or developed pictures where the network takes RGB.\n"
         "Output: .phc files, and from them linear DNG, OpenEXR, TIFF, PNG or JPEG with white balance and EXIF kept."
@@ -119,6 +119,8 @@ class CompressionTask(Task):
         super().__init__()
         self.graph, self.criterion, self.config, self.iso = graph, criterion, config, tuple(iso)
         self._metrics = [picture_metric(name) for name in config.metrics]
+        if self.network.measurement == "rgb":
+            self.usage = self.usage.replace("photo.CR2", "photo.jpg").replace("photo.exr", "photo.png")
 
     @property
     def network(self) -> Compressor:
@@ -331,7 +333,7 @@ class CompressionTask(Task):
         """Return what a reader of the weights needs: what goes in, what is done around the network, noise, levels, how pictures are cut."""
         network = self.network
         return {
-            "input": f"raw files ({network.measurement})",
+            "input": "raw files (mosaic)" if network.measurement == "mosaic" else "pictures and raw files (rgb)",
             "measurement": network.measurement,
             "iso": list(self.iso),
             "num_qualities": network.num_qualities,
