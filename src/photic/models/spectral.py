@@ -97,7 +97,8 @@ class SpectralConvolution(nn.Module):
         real, imaginary = (part.permute(1, 2, 0).unflatten(2, (2 * ky, kx)) for part in (real, imaginary))
         real, imaginary = cos_y.T @ real - sin_y.T @ imaginary, cos_y.T @ imaginary + sin_y.T @ real
         share = torch.full((kx,), 2.0).index_fill(0, torch.tensor([0]), 1.0).to(values) / (height * width)
-        return (real * share) @ cos_x - (imaginary * share) @ sin_x
+        made: Tensor = (real * share) @ cos_x - (imaginary * share) @ sin_x
+        return made
 
 
 def _waves(frequencies: Tensor, side: int) -> tuple[Tensor, Tensor]:

@@ -127,4 +127,5 @@ def _gathered(features: Tensor, taps: Sequence[tuple[int, int, Tensor]]) -> Tens
     height, width = features.shape[-2:]
     around = F.pad(features, (1, 1, 1, 1))
     made: Tensor = sum((matrix @ around[..., y : y + height, x : x + width].flatten(2) for y, x, matrix in taps), start=torch.zeros(()))
-    return made.unflatten(-1, (height, width))
+    shaped: Tensor = made.unflatten(-1, (height, width))
+    return shaped
