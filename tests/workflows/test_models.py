@@ -96,7 +96,7 @@ def test_patterns_tasks_and_order_choose(rewritten: Rewritten) -> None:
     assert [row.name for row in photic.shelf(order="made") if not row.shipped] == ["a", "c", "b"]
     sizes = [row.size_bytes for row in photic.shelf(folders=[], order="size")]
     assert sizes == sorted(sizes)  # type: ignore[type-var]
-    assert [row.name for row in photic.shelf(["raw*", "b"])] == ["rawcompress", "rawdenoise", "b"]
+    assert [row.name for row in photic.shelf(["raw*", "b"])] == ["rawcompress", "rawcompress_low", "rawdenoise", "b"]
     assert {row.task for row in photic.shelf(task="compression")} == {"compression"}
     with pytest.raises(UnknownNameError, match="unknown task 'denoising'.*raw_denoising"):
         photic.shelf(task="denoising")
