@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,8 @@ def alive(pid: int) -> bool:
 def test_no_process_stays_behind(tmp_path: Path, sign: signal.Signals) -> None:
     script = tmp_path / "work.py"
     script.write_text(_SCRIPT.format(tests=str(Path(__file__).parent), folder=str(tmp_path)))
-    process = subprocess.Popen([sys.executable, str(script)], stderr=subprocess.PIPE, text=True)
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore it
+    process = subprocess.Popen([sys.executable, str(script)], stderr=subprocess.PIPE, text=True, preexec_fn=heard)  # noqa: PLW1509 - no threads here
     while len(pids := [int(path.name.removeprefix("pid_")) for path in tmp_path.glob("in/pid_*")]) < 2:
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.02)

@@ -127,8 +127,8 @@ def test_a_bundle_says_what_it_is_and_was_measured_on(bundle: Path, capsys: pyte
     assert call("info", bundle, "--card") == 0
     card = capsys.readouterr().out
     assert "photic predict FILE photo.jpg" in card
-    assert re.search(r"On 2 validation samples .* slightly too good", card)
-    assert "| psnr |" in card
+    assert re.search(r"On 2 validation pictures .* slightly too good", card)
+    assert "| PSNR" in card
     assert "drawn; free to use" in card
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def start(made: Path, task: str, *words: Any) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "photic", "predict", str(made / f"{task}.photic"), *map(str, words), "--device", "cpu", "--quiet"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore it
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heard)  # noqa: PLW1509 - no threads here
 
 
 def wait_for(process: subprocess.Popen[str], come: Callable[[], bool]) -> None:

@@ -13,7 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
@@ -100,7 +100,8 @@ class Journal:
             self._lock()
             self._begin({"journal": FORMAT, **stamp}, goes_on)
         except BaseException:
-            self._file.close()
+            with suppress(OSError):  # of a full disk, which is said already
+                self._file.close()
             raise
 
     def __enter__(self) -> Self:
@@ -146,7 +147,8 @@ class Journal:
 
     def remove(self) -> None:
         """Remove it, as the output is whole."""
-        self._file.close()
+        with suppress(OSError):  # what could not be written has been said, and the journal goes
+            self._file.close()
         self.path.unlink(missing_ok=True)
 
     def _lock(self) -> None:

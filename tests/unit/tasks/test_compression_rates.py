@@ -14,7 +14,7 @@ from photic.optim.schedules import ConstantConfig
 NETWORK = {
     "width": 8,
     "num_latents": 24,
-    "num_strides": 2,
+    "num_strides": 3,
     "hyper_widths": (8, 8),
     "num_qualities": 2,
     "start": "wavelet",
