@@ -34,6 +34,7 @@ PRELOADED = (
 )
 _BY_BASH = re.compile(r"<<|^\s*(?:(?:cd|source|export|for|if|while)\b|[A-Za-z_]+=)|\$", re.MULTILINE)
 """Fences in which a line depends on the shell of the line before: all of it is one script."""
+_NAMED = re.compile(r"""^(?P<name>[A-Z]+)="(?P<value>[^"$\n]*)"\n""", re.MULTILINE)
 _SHELL = re.compile(r"[|&;<>$`]")
 _RUN = re.compile(r"(?:(?P<folder>[\w./-]*runs/[\w/-]+)/)?\bRUN\b")
 
@@ -74,7 +75,11 @@ def run_page(folder: Path, snippets: list[dict[str, Any]], answers: Path) -> Non
         for snippet in snippets:
             start, out = _cpu_s(), io.StringIO()
             with redirect_stdout(out), redirect_stderr(out):
-                status = _run(snippet, module)
+                try:
+                    status = _run(snippet, module)
+                except Exception:  # noqa: BLE001 - what cannot be drawn or found is an answer, too
+                    traceback.print_exc()
+                    status = -1
             print(json.dumps({"status": status, "output": out.getvalue(), "cpu_s": _cpu_s() - start}), file=said, flush=True)
             if status != snippet["directive"]["status"]:
                 return
@@ -98,10 +103,16 @@ def _run(snippet: dict[str, Any], module: types.ModuleType) -> int:
     if directive["installs"]:
         _install(Path(directive["installs"]))
         return 0
-    text = snippet["text"]
-    for name, word in directive["where"].items():
-        text = re.sub(rf"(?<![\w.]){re.escape(name)}(?!\w)", lambda _, word=word: _newest(word) if "*" in word else word, text)
+    text = _with_words(snippet["text"], directive["where"])
     return _python(_with_runs(text), snippet, module) if snippet["language"] == "python" else _bash(text, directive)
+
+
+def _with_words(text: str, words: dict[str, str]) -> str:
+    """Put other words in the places of some, all at once."""
+    if not words:
+        return text
+    names = "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
+    return re.sub(rf"(?<![\w.])(?:{names})(?!\w)", lambda match: words[match[0]], text)
 
 
 def _with_runs(text: str) -> str:
@@ -121,6 +132,7 @@ def _python(text: str, snippet: dict[str, Any], module: types.ModuleType) -> int
 
 
 def _bash(text: str, directive: dict[str, Any]) -> int:
+    text = _with_variables(text)
     if _BY_BASH.search("\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))):
         return _shell(_smaller_in_script(_with_runs(text), directive["extra"]))
     status = 0
@@ -129,6 +141,13 @@ def _bash(text: str, directive: dict[str, Any]) -> int:
         if status != 0:
             return status
     return status
+
+
+def _with_variables(text: str) -> str:
+    """Put what a line gives a name in its place in the lines below."""
+    while match := _NAMED.search(text):
+        text = text[: match.start()] + re.sub(rf"\${match['name']}\b", lambda _, found=match: found["value"], text[match.end() :])
+    return text
 
 
 def _lines(text: str) -> Iterator[str]:

@@ -33,8 +33,8 @@ _EXAMPLES = """examples:
   photic evaluate RUN                                        # the pictures the run kept for validation
   photic evaluate RUN --split test --against RUN2 RUN3       # other models on the same pictures, in the same table
   photic evaluate RUN 'data.val_iso=[3200,51200]'            # ISO values that validation does not have
-  photic evaluate rawdenoise data.root=PHOTOS                # clean raw files and photographs, with made noise
-  photic evaluate rawdenoise data.name=rawnind_pairs data.root=PREPARED
+  photic evaluate rawdenoise data.root=PHOTOS -o measured/   # clean raw files and photographs, with made noise
+  photic evaluate rawdenoise data.name=rawnind_pairs data.root=PREPARED -o measured/
 PSNR and MS-SSIM are of developed pictures (white-balanced, sRGB) at full resolution, not rounded to 8 bits; masked pixels do not count.
 Networks are told the noise that the data know. MS-SSIM is left out for pictures with a side below 161 pixels."""
 
