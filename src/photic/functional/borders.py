@@ -30,7 +30,7 @@ def mirrored(picture: Tensor, *, top: int = 0, bottom: int = 0, left: int = 0, r
 
 def _to_and_fro(size: int, before: int, after: int) -> Tensor:
     """Return indices that run to and fro between the ends of an axis."""
-    period = (2 * torch.arange(size)[-1:]).clamp_min(1)  # a tensor: exporters know no remainders by sizes that are free
+    period = (2 * torch.arange(size).max()).clamp_min(1)  # a tensor: exporters know no remainders by sizes that are free
     place = torch.arange(-before, size + after) % period
     return torch.minimum(place, period - place)
 
@@ -41,6 +41,20 @@ def to_multiple(picture: Tensor, multiple: int) -> Tensor:
     if multiple == 1:
         return picture
     return mirrored(picture, bottom=next_multiple(height, multiple) - height, right=next_multiple(width, multiple) - width)
+
+
+def cropped(picture: Tensor, height: int, width: int) -> Tensor:
+    """Return the first rows and columns of pictures ``(..., H, W)``: what belongs to a picture that was continued.
+
+    >>> cropped(torch.zeros(1, 3, 48, 48), 33, 40).shape
+    torch.Size([1, 3, 33, 40])
+    """
+    if (
+        torch.compiler.is_exporting()
+    ):  # of a view, exporters would ask whether it is the whole, and hold the graph to their example's answer
+        rows, columns = torch.arange(height, device=picture.device), torch.arange(width, device=picture.device)
+        return picture.index_select(-2, rows).index_select(-1, columns)
+    return picture[..., :height, :width]
 
 
 def next_multiple(size: int, multiple: int) -> int:

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from photic.core.errors import DataError
-from photic.functional.borders import next_multiple
+from photic.functional.borders import cropped, next_multiple
 
 OVERVIEW_PX = 64
 """Side of an overview in pixels."""
@@ -66,12 +66,12 @@ def _continued(size: int, whole: int) -> Tensor:
     """Return which of ``size`` places stands at each of ``whole``: mirrored, or the last one repeated where the mirror is too short."""
     place = torch.arange(whole)
     mirror = size - 1 - (place - (size - 1)).abs()
-    return torch.where(mirror[-1:] >= 0, mirror, place.clamp(max=size - 1))
+    return torch.where(mirror.min() >= 0, mirror, place.clamp(max=size - 1))
 
 
 def crop_to(image: Tensor, like: Tensor) -> Tensor:
     """Return the first rows and columns, as many as ``like`` has."""
-    return image[..., : like.shape[-2], : like.shape[-1]]
+    return cropped(image, like.shape[-2], like.shape[-1])
 
 
 def require_pictures(image: Tensor, where: str) -> Tensor:

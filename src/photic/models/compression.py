@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from photic.core.errors import ConfigError, DataError
 from photic.core.schema import Range
-from photic.functional.borders import to_multiple
+from photic.functional.borders import cropped, to_multiple
 from photic.functional.cfa import pack, unpack
 from photic.functional.companding import OFFSET, companded, expanded
 from photic.functional.demosaic import MALVAR_REACH_PX, malvar
@@ -204,7 +204,7 @@ class Compressor(nn.Module, ABC):
         whole = to_multiple(measurement, self.multiple)
         analysed = self.analysed(whole, to_multiple(planes, self.multiple), noise, balance, quality)
         latents = self.bit_estimator.decoded(analysed)
-        return self.synthesised(latents, balance, quality)[..., : size[0], : size[1]], latents, analysed
+        return cropped(self.synthesised(latents, balance, quality), size[0], size[1]), latents, analysed
 
     def auxiliary_loss(self) -> Tensor:
         """Return the loss of the entropy model's quantiles."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from photic.functional.overview import crop_to, overview, pad_to_multiple, require_pictures
@@ -48,6 +49,8 @@ class Enhancer(nn.Module):
     """How far from a pixel its surroundings matter: the part of a tile's edge that is not to be trusted."""
     decides_globally: bool = True
     """Whether :meth:`decide` decides anything; where it does not, nobody needs to make overviews."""
+    least_graph_px: int = 1
+    """Sides from which one graph does for all sizes: exported ones take no smaller pictures."""
     tile_align: int = 1
     """Tiles begin at, and but for the last of an axis end at, multiples of so many pixels: the grid of strides and windows."""
 
@@ -71,6 +74,9 @@ class Enhancer(nn.Module):
             DataError: no pictures.
         """
         require_pictures(image, type(self).__name__)
+        if torch.compiler.is_exporting():
+            for side in image.shape[-2:]:
+                torch._check(side >= self.least_graph_px)
         if decision is None:
             decision = self.decide(overview(image) if small is None else small)
         made = self.enhance(pad_to_multiple(image, self.multiple), decision)

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 from torch import Tensor, nn
 
 from photic.core.errors import DataError
-from photic.functional.borders import to_multiple
+from photic.functional.borders import cropped, to_multiple
 from photic.models.base import ModelConfig
 
 Measurement = Literal["mosaic", "rgb"]
@@ -79,4 +79,4 @@ class RawDenoiser(nn.Module, ABC):
             )
         padded = to_multiple(measurement, self.multiple)
         made = self.restore(padded, to_multiple(planes, self.multiple).expand(batch, -1, -1, -1), noise, balance)
-        return made[..., : size[0], : size[1]]
+        return cropped(made, size[0], size[1])

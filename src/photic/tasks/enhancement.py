@@ -186,7 +186,8 @@ class EnhancementTask(Task):
 
     def example(self, batch: int = 2, size: tuple[int, int] | None = None, *, seed: int = 0) -> tuple[Tensor, ...]:
         """Return made-up dark pictures, with their overviews where the network needs them."""
-        dark = 0.25 * pictures(batch, size or (96, 128), seed)
+        least = self.network.least_graph_px
+        dark = 0.25 * pictures(batch, size or (max(96, least), max(128, least + 32)), seed)
         return (dark, overview(dark)) if self.network.decides_globally else (dark,)
 
     def parameter_groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:

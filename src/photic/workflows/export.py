@@ -28,8 +28,6 @@ from photic.workflows.progress import counting
 
 Format = Literal["onnx", "torch"]
 SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "torch": ".pt2"}
-_SIZES = ((1, (130, 94)), (3, (96, 161)))
-"""Samples and sizes of the batches it is checked on; captured at two samples of another size."""
 _TIMED_PX = 256
 _CALIBRATED = 8
 
@@ -159,7 +157,6 @@ class _Job:
         self.model, self.format, self.precision, self.opset = model, output_format, precision, opset
         self.network = str(model.config["model"]["name"])
         self.program: Program = captured(model.task, self.network, output_format, precision)
-        self.is_free = "height" in {axis for port in self.program.interface.inputs for axis in port.free}
 
     def make(self, calibration: Sequence[Batch]) -> None:
         """Make the file's content and what runs it."""
@@ -182,17 +179,14 @@ class _Job:
 
     def sizes(self) -> list[tuple[int, tuple[int, int] | None]]:
         """Return samples and sizes of the batches to check with."""
-        if not self.is_free:
-            return [(1, None), (3, None)]
-        least = [max(1, self.program.least.get(axis, 1)) for axis in ("height", "width")]
-        sizes = [(batch, (max(height, least[0]), max(width, least[1]))) for batch, (height, width) in _SIZES]
-        return [*sizes, *([] if self.model.image_size is None else [(1, self.model.image_size)])]
+        return [*self.program.other_sizes(), *([] if self.model.image_size is None else [(1, self.model.image_size)])]
 
     def timed_size(self) -> tuple[int, int] | None:
         """Return the size that it is timed at."""
-        if not self.is_free:
+        least = self.program.least
+        if "height" not in least:
             return None
-        return self.model.image_size or (_TIMED_PX, _TIMED_PX)
+        return self.model.image_size or (max(_TIMED_PX, least["height"]), max(_TIMED_PX, least["width"]))
 
     def held_against(self, batches: Sequence[Batch]) -> list[Difference]:
         """Return how far it is from the network."""

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
+from torch.fx.experimental import _config as shapes_config
 
 from photic.core.errors import ConfigError
 from photic.models.base import why_not_exported
 from photic.tasks.base import Task
 from photic.tasks.interface import BATCH, GraphInterface
 
+_OTHERS = ((1, 130, 94), (3, 65, 161), (2, 96, 64))
 _LOGGERS = ("onnxscript", "onnx_ir", "torch.onnx", "torch.export", "torch.fx", "torch._dynamo")
 
 
@@ -31,6 +33,13 @@ class Program:
     exported: ExportedProgram
     least: dict[str, int]
     """Least size of each free axis of the inputs that it was captured for."""
+
+    def other_sizes(self) -> list[tuple[int, tuple[int, int] | None]]:
+        """Return samples and (height, width), other ones than it was captured with, to check it on; None where sizes are fixed."""
+        if "height" not in self.least:
+            return [(1, None), (3, None)]
+        height, width = self.least["height"], self.least["width"]
+        return [(samples, (max(down, height), max(across, width + 5))) for samples, down, across in _OTHERS]
 
 
 def captured(task: Task, network: str, output_format: str, precision: str) -> Program:
@@ -49,15 +58,35 @@ def captured(task: Task, network: str, output_format: str, precision: str) -> Pr
     if reason is not None:
         raise ConfigError(f"network '{network}' is not exported as {output_format} in {precision}: {reason}")
     graph, interface = task.tensor_graph().eval(), task.interface()
+    try:
+        return _capture(task, graph, interface, network, oblivious=False)
+    except ConfigError as first:
+        try:
+            return _capture(task, graph, interface, network, oblivious=True)
+        except ConfigError:
+            raise first from None
+
+
+def _capture(task: Task, graph: nn.Module, interface: GraphInterface, network: str, *, oblivious: bool) -> Program:
+    """Capture a graph, and run what was captured at other sizes and batches.
+
+    Exporters ask questions, such as whether a view is the whole, and hold the graph to what their example happens to answer. Which they
+    ask depends on whether they are oblivious of the example's sizes; neither way has fewer for all networks. A graph that is held to
+    such answers fails at other sizes.
+    """
     shapes = tuple({place: Dim.DYNAMIC for place, axis in enumerate(port.shape) if isinstance(axis, str)} for port in interface.inputs)
-    with quiet(), torch.no_grad():
+    with quiet(), torch.no_grad(), shapes_config.patch(backed_size_oblivious=oblivious):  # type: ignore[attr-defined]
         try:
             exported = torch.export.export(graph, task.example(2), dynamic_shapes=shapes, strict=False)
+            program = Program(graph, interface, exported, _least_sizes(exported, interface))
+            run = exported.module()
+            for size in program.other_sizes():
+                run(*task.example(*size, seed=1))
         except Exception as error:  # capturing fails in many ways, each with an exception of its own
             raise ConfigError(f"network '{network}': its graph cannot be captured: {first_line(error)}; {_HOW}") from error
     for node in exported.graph.nodes:
         node.meta.pop("stack_trace", None)  # would tell the paths of this machine
-    return Program(graph, interface, exported, _least_sizes(exported, interface))
+    return program
 
 
 _HOW = (

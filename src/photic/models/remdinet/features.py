@@ -8,10 +8,10 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from photic.core.checkpoint import read_weights
 from photic.core.errors import ConfigError
+from photic.functional.borders import mirrored, next_multiple
 from photic.models.backbone import create_backbone
 from photic.models.efficientnet_lite0 import BACKBONE as LITE0
 from photic.models.efficientnet_lite0 import as_timm_names, packaged_weights
@@ -70,8 +70,8 @@ def to_windows(image: Tensor) -> tuple[Tensor, tuple[int, int]]:
     (torch.Size([4, 3, 128, 256]), (1, 2))
     """
     batch, channels, height, width = image.shape
-    tall, wide = min(height, WINDOW_PX), min(width, WINDOW_PX)
-    image = F.pad(image, (0, -width % wide, 0, -height % tall), mode="reflect")
+    tall, wide = (WINDOW_PX if _is_free(side) else min(side, WINDOW_PX) for side in (height, width))
+    image = mirrored(image, bottom=next_multiple(height, tall) - height, right=next_multiple(width, wide) - width)
     rows, columns = image.shape[-2] // tall, image.shape[-1] // wide
     image = image.reshape(batch, channels, rows, tall, columns, wide).permute(0, 2, 4, 1, 3, 5)
     return image.reshape(batch * rows * columns, channels, tall, wide), (rows, columns)
@@ -80,9 +80,15 @@ def to_windows(image: Tensor) -> tuple[Tensor, tuple[int, int]]:
 def from_windows(windows: Tensor, grid: tuple[int, int]) -> Tensor:
     """Return windows ``(B n, C, h, w)`` put together ``(B, C, rows h, columns w)``."""
     rows, columns = grid
-    channels, tall, wide = windows.shape[1:]
-    whole = windows.reshape(-1, rows, columns, channels, tall, wide).permute(0, 3, 1, 4, 2, 5)
-    return whole.reshape(-1, channels, rows * tall, columns * wide)
+    number, channels, tall, wide = windows.shape
+    batch = number // (rows * columns)
+    whole = windows.reshape(batch, rows, columns, channels, tall, wide).permute(0, 3, 1, 4, 2, 5)
+    return whole.reshape(batch, channels, rows * tall, columns * wide)
+
+
+def _is_free(side: int) -> bool:
+    """Whether a side is of any size, in a graph that is being exported; such graphs are for pictures of at least a window."""
+    return torch.compiler.is_exporting() and not isinstance(side, int)
 
 
 def build_features(name: str, where: str, *, pretrained: bool, weights: Path | None, frozen_stages: int | None) -> BackboneFeatures:

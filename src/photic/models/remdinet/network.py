@@ -59,6 +59,7 @@ class UnifiedLowLightEnhancer(Enhancer):
             )
             self.decoder = TransformerDecoder(self.backbone.num_channels, config.semantic_dim, config.num_attention_blocks)
             self.multiple, self.tile_align = STRIDE, WINDOW_PX
+            self.least_graph_px = WINDOW_PX  # smaller pictures are a window of their own size
             reach = max(reach, self.decoder.reach_px)
         if config.use_curve and config.use_semantic:
             self.distraction = DistractionModule(config.distraction_width)

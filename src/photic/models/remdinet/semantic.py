@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from photic.core.errors import DataError
+from photic.functional.borders import cropped
 from photic.functional.colour import luma
 from photic.models.remdinet.features import STRIDE, WINDOW, from_windows
 
@@ -104,7 +105,7 @@ class TransformerDecoder(nn.Module):
             grid: rows and columns of windows.
         """
         cells = from_windows(self.attention(self.norm(self.project(features))), grid)
-        cells = cells[..., : image.shape[-2] // STRIDE, : image.shape[-1] // STRIDE]
+        cells = cropped(cells, image.shape[-2] // STRIDE, image.shape[-1] // STRIDE)
         full = F.interpolate(self.enlarge(cells), scale_factor=2.0, mode="bilinear", align_corners=False)
         level, red, green, blue, confidence = self.head(torch.cat([full, image], dim=1)).split(1, dim=1)
         own = luma(image)
