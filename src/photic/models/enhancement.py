@@ -76,7 +76,8 @@ class Enhancer(nn.Module):
         require_pictures(image, type(self).__name__)
         if torch.compiler.is_exporting():
             for side in image.shape[-2:]:
-                torch._check(side >= self.least_graph_px)
+                if type(side) is not int:  # free: one graph for all sizes
+                    torch._check(side >= self.least_graph_px)
         if decision is None:
             decision = self.decide(overview(image) if small is None else small)
         made = self.enhance(pad_to_multiple(image, self.multiple), decision)
