@@ -286,3 +286,36 @@ def test_batches_give_what_one_by_one_gives(made: dict[str, FileModel], sources:
     together = [answer.values["probabilities"] for answer in model.answers(items, options)]
     for one, file in zip(together, files, strict=True):
         assert model.apply(Path(file), None, options).values["probabilities"] == pytest.approx(one, abs=2e-6)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_exports_are_checked_with_what_the_network_is_given_of_a_file(
+    made: dict[str, FileModel], sources: Any, tmp_path: Path, task: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, options = made[task], made[task].options_type()
+    graph: Any = model.model.task.graph
+    seen: list[tuple[Any, ...]] = []
+    if task == "compression":  # it uses the network's parts
+        original = graph.network.analysed
+        monkeypatch.setattr(graph.network, "analysed", lambda *given: [seen.append(given), original(*given)][1])
+    part = graph if task in ("multilabel_classification", "ptychography") else graph.network
+    handle = part.register_forward_pre_hook(lambda _, given: seen.append(given))
+    with_warnings(lambda: model.apply(sources[task], tmp_path / f"out{model.ending(sources[task])}" if model.writable else None, options))
+    handle.remove()
+    monkeypatch.undo()
+    parts = list(model.tensors(sources[task], options))
+    interface = model.model.task.interface()
+    for inputs in parts:
+        for port, tensor in zip(interface.inputs, inputs, strict=True):
+            assert str(tensor.dtype) == f"torch.{port.dtype}", port.name
+            assert all(isinstance(axis, str) or axis == size for axis, size in zip(port.shape, tensor.shape, strict=True)), port.name
+    first = seen[0]
+    if task == "enhancement":  # the command decides first, the graph decides by the overview
+        picture, small = parts[0]
+        with torch.inference_mode():
+            assert torch.equal(graph.decide(small), first[2])
+        assert torch.equal(picture, first[0])
+        return
+    count = len(parts[0][0]) if task == "ptychography" else None  # a few patterns are enough
+    for given, own in zip(first, parts[0], strict=True):
+        assert torch.equal(given[:count], own)
