@@ -31,6 +31,7 @@ CLASSES = {
     "focal": "FocalLoss",
     "illumination_smoothness": "IlluminationSmoothnessLoss",
     "l1": "L1Loss",
+    "local_mean": "LocalMeanLoss",
     "mask_mean": "MaskMeanLoss",
     "ms_ssim_loss": "MSSSIMLoss",
     "mse": "MSELoss",
@@ -64,7 +65,10 @@ TO_A_TARGET = [name for name in ON if configured(name).build().needs_target]
 SIDES_PX = {"ms_ssim_loss": 161}
 # Losses of pictures that judge single pixels (or their neighbourhoods) take a mask; those that judge regions or the whole refuse one.
 OF_PICTURES = ("picture", "brightening", "mask", "curves")
-MASKED = ("l1", "mse", "charbonnier", "log_mse", "sobel_edge", "colour_consistency", "ssim_loss", "ms_ssim_loss", "rate_distortion")
+MASKED = (
+    *("l1", "mse", "charbonnier", "log_mse", "local_mean", "sobel_edge"),
+    *("colour_consistency", "ssim_loss", "ms_ssim_loss", "rate_distortion"),
+)
 CHANNELS = {"picture": 3, "brightening": 3, "mask": 1, "curves": 24}
 
 

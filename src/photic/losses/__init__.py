@@ -20,6 +20,7 @@ __getattr__ = lazy_attributes(
         "L1Loss": "photic.losses.reconstruction",
         "MSELoss": "photic.losses.reconstruction",
         "CharbonnierLoss": "photic.losses.reconstruction",
+        "LocalMeanLoss": "photic.losses.reconstruction",
         "SobelEdgeLoss": "photic.losses.reconstruction",
         "SSIMLoss": "photic.losses.reconstruction",
         "MSSSIMLoss": "photic.losses.reconstruction",

@@ -57,6 +57,18 @@ def charbonnier_slow(prediction, target, mask=None, eps=1e-3):
     return math.fsum(math.hypot(prediction[place] - target[place], eps) for place in places) / len(places)
 
 
+def local_mean_slow(prediction, target, mask=None, side=16):
+    counted = np.ones(target.shape, bool) if mask is None else np.broadcast_to(mask.numpy().astype(bool), target.shape)
+    total = 0.0
+    for b, c in np.ndindex(target.shape[:2]):
+        for y in range(0, target.shape[2], side):
+            for x in range(0, target.shape[3], side):
+                block = np.s_[b, c, y : y + side, x : x + side]
+                apart = (prediction[block] - target[block])[counted[block]]
+                total += len(apart) * apart.mean() ** 2 if len(apart) else 0.0
+    return total / counted.sum()
+
+
 def sobel_slow(prediction, target, mask=None):
     counted = np.ones(target.shape) if mask is None else np.broadcast_to(mask.numpy(), target.shape)
     differences = []
@@ -163,6 +175,7 @@ PIXELWISE = {
     "l1": l1_slow,
     "mse": mse_slow,
     "charbonnier": charbonnier_slow,
+    "local_mean": local_mean_slow,
     "sobel_edge": sobel_slow,
     "colour_consistency": consistency_slow,
 }
@@ -281,6 +294,17 @@ def test_a_mask_that_does_not_fit_or_leaves_nothing_is_refused(name):
             make(name)(prediction, target, torch.ones(2, 1, 16, 20))
 
 
+@pytest.mark.parametrize("mask", [None, MASK])
+def test_means_of_blocks_are_between_those_of_the_whole_and_pixels(mask):
+    prediction, target = inputs("mse")
+    means = [make("local_mean", block_px=side)(prediction, target, mask).item() for side in (1, 2, 4, 8, 32)]
+    assert means == sorted(means, reverse=True)
+    assert means[0] == pytest.approx(make("mse")(prediction, target, mask).item())
+    seen = np.ones(SHAPE) if mask is None else np.broadcast_to(mask.numpy(), SHAPE)
+    apart = np.average((prediction - target).numpy(), axis=(2, 3), weights=seen)
+    assert means[-1] == pytest.approx(np.average(apart**2, weights=seen.sum(axis=(2, 3))))
+
+
 def test_a_mask_without_a_whole_neighbourhood_leaves_no_edge():
     chequered = (torch.arange(16)[:, None] + torch.arange(20)) % 2
     with pytest.raises(DataError, match="sobel_edge: the mask leaves no neighbourhood"):
@@ -291,6 +315,7 @@ def test_a_mask_without_a_whole_neighbourhood_leaves_no_edge():
     ("name", "fields"),
     [
         ("charbonnier", {"eps": 0.0}),
+        ("local_mean", {"block_px": 0}),
         ("ms_ssim_loss", {"num_scales": 6}),
         ("exposure", {"level": 0.0}),
         ("exposure", {"patch_px": 0}),
