@@ -264,10 +264,15 @@ def test_card_and_page_are_of_its_own_field(made: Made, capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize("name", shipped_models())
-def test_models_that_came_before_all_this_are_read_described_and_listed(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_models_that_come_along_say_what_users_and_other_programs_need(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     loaded = load(shipped_models()[name], "cpu")
     with torch.inference_mode():
         loaded.task.tensor_graph()(*loaded.task.example())
+    said = read_header(shipped_models()[name]).description
+    assert GraphInterface.from_json(said["interface"]) == loaded.task.interface()
+    assert said["data"]["terms"] and said["processing"]["tiling"] and said["name"] == name
+    assert "/tmp" not in json.dumps(said), "no folder of whoever trained it"
     assert main(["info", name]) == 0
     page = capsys.readouterr().out
     assert f"bundle {name}" in page and "PSNR" in page and "photic " in page.partition("use ")[2]
+    assert "takes " in page and "gives " in page

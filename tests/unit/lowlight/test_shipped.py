@@ -34,7 +34,7 @@ def test_each_is_compact_and_says_where_it_comes_from(name: str) -> None:
     found = info(SHIPPED[name])
     assert found.facts["parameters"]["total"] <= 100_000
     card = found.card or ""
-    for needed in ("LOL", "research", "photic train recipe=", "seed", "trained for", "psnr", "Fails", "validation"):
+    for needed in ("LOL", "research", "photic train recipe=", "seed", "trained for", "PSNR", "Fails", "validation"):
         assert needed in card, needed
 
 
