@@ -122,7 +122,7 @@ class Predictions:
         output = folder / f"result{ending or model.model.ending(upload.file)}" if model.gives_file else None
         job = Job(upload.file, output, options)
         try:
-            model.model.check(options, () if output is None else (output.suffix,))
+            model.model.check(options, () if output is None else (output.suffix.lower(),))
             model.worker.submit(job)
         except Full:
             raise self._full(model) from None
