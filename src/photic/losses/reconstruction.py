@@ -115,16 +115,17 @@ class LocalMeanLoss(PictureLoss):
     """Mean squared difference of the means of square blocks, channel by channel: what is seen of colour and brightness from afar.
 
     A block's mean is that of its pixels that count, and it counts by their number, as do blocks that the border cuts short. It is never
-    above the mean squared difference of pixels, and the same for differences that are constant within blocks.
+    above the mean squared difference of pixels, and without a tolerance the same for differences that are constant within blocks.
 
     Losses of structure barely see that a dark picture turns grey, and pixels one by one are dear where few bits are to be spent: a
     compressor trained with those alone gives up mean colours first, which people see first.
 
     Args:
         block_px: side of a block.
+        tolerance: what differences of means are allowed to be; of larger ones, what goes beyond is squared.
 
     Raises:
-        ConfigError: not a positive number of pixels.
+        ConfigError: not a positive number of pixels, or a negative tolerance.
 
     >>> checks = torch.tensor([[0.0, 1.0], [1.0, 0.0]]).repeat(8, 8).expand(1, 3, 16, 16)
     >>> loss = LocalMeanLoss(16)
@@ -134,15 +135,18 @@ class LocalMeanLoss(PictureLoss):
 
     name: ClassVar[str] = "local_mean"
 
-    def __init__(self, block_px: int = 16) -> None:
+    def __init__(self, block_px: int = 16, tolerance: float = 0.0) -> None:
         super().__init__()
         if block_px < 1:
             raise ConfigError(f"local_mean.block_px: expected a side >= 1, got {block_px!r}")
+        if not tolerance >= 0:
+            raise ConfigError(f"local_mean.tolerance: expected a value >= 0, got {tolerance!r}")
         self.block_px = int(block_px)
+        self.tolerance = float(tolerance)
 
     def get_params(self) -> dict[str, Any]:
         """Return the settings."""
-        return {"block_px": self.block_px}
+        return {"block_px": self.block_px, "tolerance": self.tolerance}
 
     def value(self, prediction: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the mean squared difference of the blocks' means of pictures ``(B, C, H, W)``.
@@ -159,8 +163,9 @@ class LocalMeanLoss(PictureLoss):
         mask = self.pixels(mask, prediction.shape)
         difference = kept(prediction, mask) - kept(target, mask)
         counts = torch.ones_like(difference) if mask is None else mask.to(difference)
-        sums, numbers = self._block_sums(difference), self._block_sums(counts)
-        return (sums.square() / numbers.clamp_min(1)).sum() / numbers.sum()
+        numbers = self._block_sums(counts)
+        apart = self._block_sums(difference).abs() / numbers.clamp_min(1)
+        return (numbers * F.relu(apart - self.tolerance).square()).sum() / numbers.sum()
 
     def _block_sums(self, values: Tensor) -> Tensor:
         side = self.block_px
@@ -344,10 +349,12 @@ class LocalMeanConfig(LossConfig):
 
     block_px: Annotated[int, Range(ge=1)] = 16
     """Side of a block."""
+    tolerance: Annotated[float, Range(ge=0)] = 0.0
+    """Differences of means up to this do not count, in parts of the full range: what nobody sees need not be paid for."""
 
     def make(self) -> LocalMeanLoss:
         """Return the loss."""
-        return LocalMeanLoss(self.block_px)
+        return LocalMeanLoss(self.block_px, self.tolerance)
 
 
 @losses.register("sobel_edge")

@@ -57,7 +57,7 @@ def charbonnier_slow(prediction, target, mask=None, eps=1e-3):
     return math.fsum(math.hypot(prediction[place] - target[place], eps) for place in places) / len(places)
 
 
-def local_mean_slow(prediction, target, mask=None, side=16):
+def local_mean_slow(prediction, target, mask=None, side=16, tolerance=0.0):
     counted = np.ones(target.shape, bool) if mask is None else np.broadcast_to(mask.numpy().astype(bool), target.shape)
     total = 0.0
     for b, c in np.ndindex(target.shape[:2]):
@@ -65,7 +65,7 @@ def local_mean_slow(prediction, target, mask=None, side=16):
             for x in range(0, target.shape[3], side):
                 block = np.s_[b, c, y : y + side, x : x + side]
                 apart = (prediction[block] - target[block])[counted[block]]
-                total += len(apart) * apart.mean() ** 2 if len(apart) else 0.0
+                total += len(apart) * max(0.0, abs(apart.mean()) - tolerance) ** 2 if len(apart) else 0.0
     return total / counted.sum()
 
 
@@ -305,6 +305,17 @@ def test_means_of_blocks_are_between_those_of_the_whole_and_pixels(mask):
     assert means[-1] == pytest.approx(np.average(apart**2, weights=seen.sum(axis=(2, 3))))
 
 
+@pytest.mark.parametrize("mask", [None, MASK])
+def test_means_that_nobody_can_tell_apart_are_free(mask):
+    prediction, target = inputs("local_mean")
+    loss = make("local_mean", block_px=4, tolerance=0.05)
+    expected = local_mean_slow(prediction.numpy(), target.numpy(), mask, side=4, tolerance=0.05)
+    assert 0 < expected == pytest.approx(loss(prediction, target, mask).item(), rel=1e-9)
+    near = (target + 0.049).requires_grad_()
+    assert loss(near, target, mask).item() == 0
+    assert torch.autograd.gradcheck(lambda p: loss(p, target, mask), prediction.requires_grad_())
+
+
 def test_a_mask_without_a_whole_neighbourhood_leaves_no_edge():
     chequered = (torch.arange(16)[:, None] + torch.arange(20)) % 2
     with pytest.raises(DataError, match="sobel_edge: the mask leaves no neighbourhood"):
@@ -316,6 +327,7 @@ def test_a_mask_without_a_whole_neighbourhood_leaves_no_edge():
     [
         ("charbonnier", {"eps": 0.0}),
         ("local_mean", {"block_px": 0}),
+        ("local_mean", {"tolerance": -0.1}),
         ("ms_ssim_loss", {"num_scales": 6}),
         ("exposure", {"level": 0.0}),
         ("exposure", {"patch_px": 0}),
