@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from photic.apps.rawnind.compressing.compress_command import default_for
+from photic.apps.rawnind.compressing.compress_command import default_for, opened
 from photic.apps.rawnind.compressing.compress_command import main as compress
 from photic.apps.rawnind.compressing.container import read_header
 from photic.apps.rawnind.compressing.decoding import decompress_picture
 from photic.apps.rawnind.compressing.encoding import compress_picture, load_compressor, prepare
+from photic.apps.rawnind.compressing.file_model import CompressionOptions
 from photic.apps.rawnind.files.developing import Development, develop
 from photic.apps.rawnind.files.dng import write_mosaic_dng
 from photic.apps.rawnind.files.photographs import read_photograph
@@ -141,6 +143,40 @@ def test_a_size_out_of_reach_says_the_range_and_takes_the_nearest_end(folder, tm
     assert "cannot be reached: qualities 1 to 3 of this model give" in text
     assert f"made with {bpp_of(tmp_path / 't.phc'):.4f}" in text
     assert read_header(tmp_path / "t.phc").quality == quality
+
+
+def test_a_size_out_of_reach_is_left_to_the_model_for_smaller_files(folder, tmp_path):
+    source, (plain, both) = folder / "raws" / "a.dng", (tmp_path / "plain.phc", tmp_path / "both.phc")
+    write_model(tmp_path / "other.photic", TINY.replace(num_qualities=2), seed=5)
+    models = [str(folder / "tiny.photic"), str(tmp_path / "other.photic")]
+    alone, paired = opened(models[1], "cpu"), opened(models[0], "cpu", smaller=models[1])
+    small = CompressionOptions(target_bpp=0.01, noise=NOISE)
+    with pytest.warns(UserWarning, match="cannot be reached: qualities 1 to 2"):
+        alone.apply(source, plain, small)
+    done = []
+    with pytest.warns(UserWarning, match="cannot be reached: qualities 1 to 2"):
+        answer = paired.apply(source, both, small, advance=done.append)
+    assert both.read_bytes() == plain.read_bytes()
+    assert re.fullmatch(
+        r"0.01 bits per pixel are out of reach of tiny \(at least \d+\.\d{4} for this picture\); made with other", answer.notes[0]
+    )
+    assert sum(done) == pytest.approx(1)
+    usual = CompressionOptions(target_bpp=30, noise=NOISE)
+    with pytest.warns(UserWarning, match="cannot be reached: qualities 1 to 3"):
+        paired.apply(source, both, usual, force=True)
+    assert read_header(both).model != read_header(plain).model
+
+
+def test_another_model_that_comes_along_is_taken_for_small_files_unless_one_was_named(tmp_path, capsys):
+    source, out = tmp_path / "a.dng", tmp_path / "small.phc"
+    write_mosaic_dng(source, noisy(256, 320, BAYER["RGGB"]))
+    words = [str(source), "-o", str(out), "--target-bpp", "0.3", "--quiet", "--device", "cpu"]
+    assert compress(words) == 0
+    text = capsys.readouterr().out
+    assert "out of reach of rawcompress " in text and "made with rawcompress_low" in text
+    assert 8 * out.stat().st_size / (256 * 320) <= 0.3
+    assert compress([*words, "--model", "rawcompress", "--force"]) == 0
+    assert "cannot be reached" in capsys.readouterr().out
 
 
 def test_noise_is_told_by_the_user_profiles_or_the_file(folder, tmp_path, capsys):

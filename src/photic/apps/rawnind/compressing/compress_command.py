@@ -14,6 +14,7 @@ from photic.apps.rawnind.files.photographs import PHOTO_SUFFIXES
 from photic.apps.rawnind.files.reading import MAX_PIXELS, RAW_SUFFIXES
 from photic.apps.rawnind.noise_options import add_noise_options
 from photic.apps.rawnind.noise_profiles import read_profiles
+from photic.core.container import read_header
 from photic.core.plugins import default_model
 from photic.inference.file_model import Answer
 from photic.inference.targets import MODEL, add_file_options, add_inputs
@@ -46,10 +47,18 @@ def predict(arguments: list[str]) -> int:
     return _run(_parser("predict").parse_intermixed_args(arguments))
 
 
-def opened(model: str, device: str, *, profiles: Path | None = None) -> CompressionFiles:
-    """Load a compressor, ready for files; ``profiles`` is a file with measured noise of cameras."""
+def opened(model: str, device: str, *, profiles: Path | None = None, smaller: str | None = None) -> CompressionFiles:
+    """Load a compressor, ready for files.
+
+    Args:
+        model: what to load.
+        device: where it computes.
+        profiles: a file with measured noise of cameras.
+        smaller: another one, for sizes that are out of its reach; loaded when it is needed.
+    """
     known = None if profiles is None else read_profiles(profiles)
-    return CompressionFiles(load_compressor(model, device), profiles=known)
+    other = None if smaller is None else partial(opened, smaller, device, profiles=profiles)
+    return CompressionFiles(load_compressor(model, device), profiles=known, smaller=other)
 
 
 def default_for(inputs: Sequence[str]) -> Path:
@@ -65,6 +74,12 @@ def default_for(inputs: Sequence[str]) -> Path:
     return pictures[0] if pictures and inputs and all(map(_holds_photographs, inputs)) else default_model(TASK)
 
 
+def smaller_than(default: Path) -> Path | None:
+    """Return another model that comes along and takes the same, for sizes that are out of the default's reach; None if there is none."""
+    others = shipped_compressors(read_header(default).description.get("measurement"))
+    return next((path for path in others.values() if path != default), None)
+
+
 def _holds_photographs(given: str) -> bool:
     """Say whether a file, folder or glob has developed pictures and no raw files."""
     path = Path(given)
@@ -75,7 +90,11 @@ def _holds_photographs(given: str) -> bool:
 
 
 def _run(given: argparse.Namespace) -> int:
-    load = partial(opened, str(given.model or default_for(given.inputs)), given.device, profiles=given.noise_profiles)
+    model, smaller = given.model, None
+    if model is None:  # whoever names one wants that one
+        model = default_for(given.inputs)
+        smaller = smaller_than(model)
+    load = partial(opened, str(model), given.device, profiles=given.noise_profiles, smaller=None if smaller is None else str(smaller))
     outcome = predict_files("Compressing", load, given)
     if outcome.answers:
         print(_summary(outcome.answers))
@@ -123,7 +142,9 @@ def _parser(verb: str) -> argparse.ArgumentParser:
         parser.add_argument("model", metavar="MODEL", help=MODEL)
     add_inputs(parser, "raw file or picture")
     if verb == "compress":
-        parser.add_argument("--model", metavar="MODEL", help=f"{MODEL} (default: the one that comes with Photic for what is given)")
+        parser.add_argument(
+            "--model", metavar="MODEL", help=f"{MODEL} (default: the one that comes with Photic for what is given, and for the size)"
+        )
     parser.add_argument("--quality", type=float, metavar="Q", help="1 (smallest) to the model's highest, usually 8; fractions are allowed")
     parser.add_argument(
         "--target-bpp",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +17,7 @@ from photic.apps.rawnind.compressing.container import SUFFIX, read_header
 from photic.apps.rawnind.compressing.encoding import Prepared, check_fits, prepare
 from photic.apps.rawnind.compressing.model_identity import network_of
 from photic.apps.rawnind.compressing.phc_info import bpp_unit
-from photic.apps.rawnind.compressing.rate_target import WITHIN, search
+from photic.apps.rawnind.compressing.rate_target import WITHIN, Found, search
 from photic.apps.rawnind.compressing.sources import is_photograph, read_source, suffixes_for
 from photic.apps.rawnind.files.reading import MAX_PIXELS
 from photic.apps.rawnind.noise_choice import ChosenNoise, choose_noise
@@ -47,6 +49,7 @@ class CompressionFiles(FileModel):
     Args:
         model: a trained compressor.
         profiles: measured noise of cameras.
+        smaller: opens the compressor to take where a size that is asked for is out of this one's reach; called once, when needed.
 
     Raises:
         ConfigError: the model does not compress.
@@ -57,8 +60,11 @@ class CompressionFiles(FileModel):
     mark = ""
     max_pixels = MAX_PIXELS
 
-    def __init__(self, model: LoadedModel, *, profiles: NoiseProfiles | None = None) -> None:
+    def __init__(
+        self, model: LoadedModel, *, profiles: NoiseProfiles | None = None, smaller: Callable[[], CompressionFiles] | None = None
+    ) -> None:
         super().__init__(model)
+        self._smaller = None if smaller is None else cache(smaller)
         self.network = network_of(model)
         self.network.to(memory_format=torch.channels_last)  # convolutions are quicker so
         self.profiles = profiles
@@ -105,14 +111,19 @@ class CompressionFiles(FileModel):
             notes.append(str(chosen))
         prepared = prepare(self.model, picture, noise=None if chosen is None else chosen.values)
         height, width = picture.size
+        share = 0.5 if given.target_bpp is not None and self._smaller is not None else 1.0
 
         def counted(pixels: int) -> None:
-            advance(pixels / (height * width))
+            advance(share * pixels / (height * width))
 
         if given.target_bpp is None:
             data = prepared.coded(given.quality, advance=counted)
         else:
-            data = _of_size(prepared, self.network.num_qualities, given.target_bpp, notes, counted)
+            found = _of_size(prepared, self.network.num_qualities, given.target_bpp, counted)
+            if self._smaller is not None and found.is_above:
+                return self._made_smaller(source, place, given, found, force=force, advance=lambda done: advance(share * done))
+            notes += _told(prepared, self.network.num_qualities, given.target_bpp, found)
+            data = found.coding.data
         with saved(place, force=force) as temporary:
             temporary.write_bytes(data)
         header = read_header(data)
@@ -135,6 +146,20 @@ class CompressionFiles(FileModel):
         chosen = self._noise(source, picture, given)
         yield prepare(self.model, picture, noise=None if chosen is None else chosen.values).inputs(given.quality, _CHECKED_PX)
 
+    def _made_smaller(
+        self, source: Path, output: Path, given: CompressionOptions, found: Found, *, force: bool, advance: Callable[[float], None]
+    ) -> Answer:
+        """Leave the file to the compressor for smaller ones, and say so."""
+        assert self._smaller is not None and given.target_bpp is not None
+        other = self._smaller()
+        answer = other.apply(source, output, given, force=force, advance=advance)
+        least = 8 * found.sizes[0][1] / (answer.values["height"] * answer.values["width"])
+        note = (
+            f"{given.target_bpp:g} bits per pixel are out of reach of {Path(self.model.source).stem} (at least {least:.4f} for this "
+            f"picture); made with {Path(other.model.source).stem}"
+        )
+        return dataclasses.replace(answer, notes=(note, *answer.notes))
+
     def _noise(self, source: Path, picture: RawPicture, given: CompressionOptions) -> ChosenNoise | None:
         """Return the noise to tell the network; None where it does not ask."""
         if given.noise is None and given.iso is None and not getattr(self.network, "noise_map", True):
@@ -151,12 +176,15 @@ class CompressionFiles(FileModel):
             return ChosenNoise(0.0, 0.0, "cannot be estimated, the picture is taken for clean (--noise A,B tells it)")
 
 
-def _of_size(prepared: Prepared, num_qualities: int, target_bpp: float, notes: list[str], advance: Callable[[int], None]) -> bytes:
-    """Return the file nearest below a size, and note what became of it."""
-    height, width = prepared.picture.size
-    pixels = height * width
+def _of_size(prepared: Prepared, num_qualities: int, target_bpp: float, advance: Callable[[int], None]) -> Found:
+    """Return the file nearest below a size."""
     prepared.analyse(advance)
-    found = search(prepared.coded, 1.0, float(num_qualities), target_bpp * pixels / 8)
+    return search(prepared.coded, 1.0, float(num_qualities), target_bpp * _pixels(prepared) / 8)
+
+
+def _told(prepared: Prepared, num_qualities: int, target_bpp: float, found: Found) -> list[str]:
+    """Return what became of a size that was asked for, and warn where it is out of reach."""
+    pixels = _pixels(prepared)
     reached = 8 * len(found.coding.data) / pixels
     if found.beyond:
         (_, least), (_, most) = found.sizes[0], found.sizes[-1]
@@ -166,8 +194,12 @@ def _of_size(prepared: Prepared, num_qualities: int, target_bpp: float, notes: l
             UserWarning,
             stacklevel=2,
         )
-    elif not found.reached:
-        notes.append(f"{target_bpp:g} bits per pixel were not met within {WITHIN:.0%} in {len(found.sizes)} tries; made with {reached:.4f}")
-    else:
-        notes.append(f"{target_bpp:g} bits per pixel met with {reached:.4f}, in {len(found.sizes)} tries")
-    return found.coding.data
+        return []
+    if not found.reached:
+        return [f"{target_bpp:g} bits per pixel were not met within {WITHIN:.0%} in {len(found.sizes)} tries; made with {reached:.4f}"]
+    return [f"{target_bpp:g} bits per pixel met with {reached:.4f}, in {len(found.sizes)} tries"]
+
+
+def _pixels(prepared: Prepared) -> int:
+    height, width = prepared.picture.size
+    return height * width

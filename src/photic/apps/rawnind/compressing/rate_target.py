@@ -39,6 +39,8 @@ class Found:
     """Whether the size lies at most 2 % below the target, and not above it."""
     beyond: bool
     """Whether the target lies outside of what the qualities reach; then ``sizes`` has both ends."""
+    is_above: bool
+    """Whether even the smallest file is above the target."""
 
 
 def search(coded: Callable[[float], bytes], lowest: float, highest: float, target_bytes: float) -> Found:
@@ -83,7 +85,8 @@ def search(coded: Callable[[float], bytes], lowest: float, highest: float, targe
 def _found(tries: list[Coding], target: float, *, reached: bool = False, beyond: bool = False) -> Found:
     below, _ = _nearest(tries, target)
     best = below or min(tries, key=lambda one: len(one.data))
-    return Found(best, tuple((one.quality, len(one.data)) for one in sorted(tries, key=lambda one: one.quality)), reached, beyond)
+    sizes = tuple((one.quality, len(one.data)) for one in sorted(tries, key=lambda one: one.quality))
+    return Found(best, sizes, reached, beyond, is_above=beyond and below is None)
 
 
 def _nearest(tries: list[Coding], target: float) -> tuple[Coding | None, Coding | None]:
