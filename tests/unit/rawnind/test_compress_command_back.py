@@ -206,9 +206,25 @@ def test_without_a_model_the_file_chooses_among_those_that_come_along(folder, sh
     assert decompress([*words, "-o", str(tmp_path / "d.png")]) == 1
     text = capsys.readouterr().out
     assert "was compressed with the model 'tiny'" in text
-    assert "does not come with Photic (that do: none); name it with --model" in text
+    assert "which neither comes with Photic (that do: none) nor is a bundle in a folder of yours (photic models)" in text
     assert photic(["compress", str(folder / "raws" / "a.dng"), "-o", str(tmp_path / "d.phc"), "--quiet"]) == 2
     assert "no model for the task 'compression' comes with this installation; name one with --model" in capsys.readouterr().err
+
+
+def test_without_a_model_the_file_finds_a_bundle_of_the_users(folder, tmp_path, capsys, monkeypatch):
+    words = [str(folder / "small" / "a.phc"), "--quiet", "--device", "cpu"]
+    mine = tmp_path / "models"
+    mine.mkdir()
+    whole = (folder / "tiny.photic").read_bytes()
+    (mine / "damaged.photic").write_bytes(whole[:-9] + bytes(9))
+    monkeypatch.setenv("PHOTIC_MODELS", str(mine))
+    assert decompress([*words, "-o", str(tmp_path / "a.png")]) == 1
+    text = capsys.readouterr().out
+    assert "name it with --model" in text and "damaged.photic" in text, "it could be that one"
+    (mine / "called_otherwise.photic").write_bytes(whole)
+    assert decompress([*words, "-o", str(tmp_path / "a.png")]) == 0
+    assert run(folder, folder / "small" / "a.phc", "-o", tmp_path / "b.png") == 0
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
 def test_inputs_and_outputs_that_cannot_be_are_refused(folder, tmp_path):

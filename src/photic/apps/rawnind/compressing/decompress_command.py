@@ -13,13 +13,13 @@ from photic.apps.rawnind.compressing.decoding import decompressed_bands
 from photic.apps.rawnind.compressing.encoding import load_compressor
 from photic.apps.rawnind.compressing.model_identity import model_id, network_of
 from photic.apps.rawnind.compressing.picture_facts import picture_of
-from photic.apps.rawnind.compressing.sources import shipped_compressors
+from photic.apps.rawnind.compressing.sources import local_compressors, shipped_compressors
 from photic.apps.rawnind.development_options import add_options, development_of
 from photic.apps.rawnind.files.bands import turned_size
 from photic.apps.rawnind.files.developing import Development
 from photic.apps.rawnind.files.reading import MAX_PIXELS
 from photic.apps.rawnind.files.writing import WRITABLE, check_format, write_developed
-from photic.core.errors import BitstreamError, DataError
+from photic.core.errors import BitstreamError, CheckpointError, DataError
 from photic.inference.file_model import Answer
 from photic.inference.predictor import LoadedModel
 from photic.inference.targets import MODEL, Kinds, Target, add_file_options, add_inputs, plan
@@ -35,9 +35,9 @@ _EXAMPLES = """examples:
   photic decompress small/ -o pictures/ --format jpg          # a folder; names and subfolders are kept
   photic decompress small/ -o pictures/ --format jpg --skip-existing   # goes on where an earlier one was interrupted
   photic info photo.phc                                       # what is in the file, without decoding it
-Without --model, the file says which of the models that come with Photic made it. Without -o: NAME_decompressed beside each file,
-FOLDER_decompressed beside a folder. Nothing that exists is replaced without --force, and no original ever. Status 1: some files could not
-be read; they are named, the others are done."""
+Without --model, the file says which model made it: one that comes with Photic, or a bundle in a folder of yours (photic models). Without
+-o: NAME_decompressed beside each file, FOLDER_decompressed beside a folder. Nothing that exists is replaced without --force, and no
+original ever. Status 1: some files could not be read; they are named, the others are done."""
 _FORMATS = tuple(suffix.removeprefix(".") for suffix in WRITABLE)
 Rectangle = tuple[int, int, int, int]
 """Top, left, height, width, in pixels."""
@@ -86,10 +86,10 @@ def on_sensor(region: Rectangle, size: tuple[int, int], orientation: int) -> Rec
 
 
 class Models:
-    """The models that decode: the one that was named, or those that come with Photic, by what files ask for.
+    """The models that decode: the one that was named, or those that come with Photic and on the shelf, by what files ask for.
 
     Args:
-        given: a bundle, run, checkpoint or name; None looks among those that come along.
+        given: a bundle, run, checkpoint or name; None looks among those that come along and on the shelf.
         device: where they run.
     """
 
@@ -97,28 +97,35 @@ class Models:
         self.device = device
         self.given = None if given is None else load_compressor(given, device)
         self._known: dict[str, LoadedModel] = {}
-        self._waiting = {} if self.given is not None else shipped_compressors()
+        self._damaged: list[str] = []
+        self._waiting = [] if self.given is not None else [*shipped_compressors().values(), *local_compressors()]
 
     def of(self, header: Header, where: Path) -> LoadedModel:
         """Return the model of a file; a named one is returned as it is, decoding finds out whether it fits.
 
         Raises:
-            BitstreamError: none of those that come along made the file.
+            BitstreamError: none of them made the file.
         """
         if self.given is not None:
             return self.given
-        for name in sorted(self._waiting, key=lambda name: name != header.model_name):  # by the name in the file first
+        for path in sorted(self._waiting, key=lambda path: path.stem != header.model_name):  # by the name in the file first
             if header.model in self._known:
                 break
-            model = load_compressor(self._waiting.pop(name), self.device)
+            self._waiting.remove(path)
+            try:
+                model = load_compressor(path, self.device)
+            except CheckpointError as error:  # may be of no concern to this file
+                self._damaged.append(str(error))
+                continue
             self._known[model_id(network_of(model)).hex()] = model
         found = self._known.get(header.model)
         if found is None:
             called = f"the model '{header.model_name}'" if header.model_name else "a model without a name"
             come = ", ".join(shipped_compressors()) or "none"
             raise BitstreamError(
-                f"{where}: was compressed with {called} (id {header.model}), which does not come with Photic (that do: {come}); name it "
-                "with --model: its bundle, run or checkpoint"
+                f"{where}: was compressed with {called} (id {header.model}), which neither comes with Photic (that do: {come}) nor is a "
+                "bundle in a folder of yours (photic models); name it with --model: its bundle, run or checkpoint"
+                + "".join(f"\n{error}" for error in self._damaged)
             )
         return found
 

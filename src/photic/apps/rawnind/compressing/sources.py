@@ -11,6 +11,7 @@ from photic.apps.rawnind.picture import RawPicture
 from photic.core.container import read_header
 from photic.core.errors import DataError
 from photic.core.plugins import shipped_models
+from photic.core.shelf import local_bundles
 from photic.workflows.info import task_of
 
 TASK = "compression"
@@ -24,6 +25,11 @@ def shipped_compressors(measurement: Measurement | None = None) -> dict[str, Pat
     if measurement is None:
         return found
     return {name: path for name, path in found.items() if read_header(path).description.get("measurement") == measurement}
+
+
+def local_compressors() -> list[Path]:
+    """Return the bundles in folders of the user's that compress; what cannot be read is none."""
+    return [path for path in local_bundles() if task_of(path) == TASK]
 
 
 def is_photograph(path: Path) -> bool:
