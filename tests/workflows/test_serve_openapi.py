@@ -53,6 +53,12 @@ def application(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Applicatio
     assert made.close()
 
 
+def is_the_same_as_a_form(body: object) -> bool:
+    """Say whether all that is wrong with a body is lost on the way: a form has no lists, [x] is sent as x and [] not at all."""
+    lists = [value for value in body.values() if isinstance(value, list)] if isinstance(body, dict) else []
+    return bool(lists) and all(len(value) <= 1 for value in lists)
+
+
 def attack(application: Application, max_examples: int, seed: int | None) -> tuple[int, set[int], list[str]]:
     """Let schemathesis try everything it knows; return how many requests, which statuses came, and what it finds wrong."""
     config = schemathesis.Config(seed=seed)
@@ -70,7 +76,10 @@ def attack(application: Application, max_examples: int, seed: int | None) -> tup
         num_requests += len(answers)
         statuses |= {answer.status_code for answer in answers.values()}
         for case, checks in event.recorder.checks.items():
+            body = event.recorder.cases[case].value.body
             for failed in (check for check in checks if check.failure_info is not None):
+                if failed.name == "negative_data_rejection" and is_the_same_as_a_form(body):
+                    continue
                 said = answers[case].content[:300] if case in answers else "no answer"
                 request = event.recorder.cases[case].value.as_curl_command()[:600]
                 found.append(f"{event.label}: {failed.name}: {failed.failure_info.failure}\n{said!r}\n{request}")
