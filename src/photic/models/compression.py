@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -254,6 +255,9 @@ class TransformCompressor(Compressor):
         num_strides: how often the transforms halve the sides; of a mosaic, those of its packed planes.
     """
 
+    least_log_gain: Tensor | None
+    """``(1, num_latents)``: what logarithms of gains do not fall below, minus infinity where they are free; None where all are."""
+
     def __init__(self, config: TransformConfig, bit_estimator: EntropyModel, width: Width, num_strides: int) -> None:
         super().__init__()
         mosaic = config.measurement == "mosaic"
@@ -277,6 +281,19 @@ class TransformCompressor(Compressor):
         many = config.num_qualities > 1
         self.log_gain = nn.Parameter(gains.clone()) if many else None
         self.log_inverse_gain = nn.Parameter(-gains.clone()) if many else None
+        self.register_buffer("least_log_gain", None, persistent=False)
+
+    def hold_gains(self, channels: Tensor, least: float) -> None:
+        """Let gains of some latents not fall below a value, nor their inverse rise above its inverse, whatever training does to them.
+
+        Args:
+            channels: which latents, ``(num_latents,)``, boolean.
+            least: the gain.
+        """
+        assert self.log_gain is not None, "a network of one quality has no gains"
+        held = torch.full((1, len(channels)), -torch.inf)
+        held[:, channels] = math.log(least)
+        self.least_log_gain = held.to(self.log_gain.device)
 
     def analysed(self, measurement: Tensor, planes: Tensor, noise: Tensor, balance: Tensor, quality: Tensor | None = None) -> Tensor:
         """Return latents ``(B, C, h, w)``, scaled for the quality, not rounded; ``planes`` serve to demosaic."""
@@ -291,17 +308,17 @@ class TransformCompressor(Compressor):
             if self.noise_map:
                 seen = torch.cat([seen, self._noise_seen(balanced, noise.to(linear), gains)], dim=1)
         latents: Tensor = self.encoder(seen).float()
-        gain = self._gain(self.log_gain, quality, latents.shape[0])
+        gain = self._gain(self._log_gains(), quality, latents.shape[0])
         return latents if gain is None else latents * gain
 
     def rescaled(self, latents: Tensor, before: Tensor, after: Tensor) -> Tensor:
         """Return latents ``(B, C, h, w)`` that were analysed for one quality as those for another: only their gains differ."""
-        gains = [self._gain(self.log_gain, quality, latents.shape[0]) for quality in (before, after)]
+        gains = [self._gain(self._log_gains(), quality, latents.shape[0]) for quality in (before, after)]
         return latents if gains[0] is None or gains[1] is None else latents * (gains[1] / gains[0])
 
     def synthesised(self, latents: Tensor, balance: Tensor, quality: Tensor | None = None) -> Tensor:
         """Return pictures ``(B, 3, H, W)`` float32 in camera colours of rounded latents."""
-        gain = self._gain(self.log_inverse_gain, quality, latents.shape[0])
+        gain = self._gain(self._log_inverse_gains(), quality, latents.shape[0])
         made = self.decoder(latents if gain is None else latents * gain).float()
         linear: Tensor = expanded(made) if self.companding == "root" else made
         return linear / balance.to(linear)[:, :, None, None]
@@ -309,8 +326,9 @@ class TransformCompressor(Compressor):
     def decoding(self) -> Decoding:
         """Return what decoding depends on."""
         settings, tensors = super().decoding()
-        if self.log_inverse_gain is not None:
-            tensors["log_inverse_gain"] = self.log_inverse_gain
+        gains = self._log_inverse_gains()
+        if gains is not None:
+            tensors["log_inverse_gain"] = gains
         kind = self.decoder.decoder
         return Decoding({**settings, "decoder": str(kind), "companding": self.companding}, tensors)
 
@@ -328,6 +346,16 @@ class TransformCompressor(Compressor):
             "auxiliary": auxiliary,
         }
         return {name: [p for p in found if p.requires_grad] for name, found in parts.items()}
+
+    def _log_gains(self) -> Tensor | None:
+        if self.log_gain is None or self.least_log_gain is None:
+            return self.log_gain
+        return torch.maximum(self.log_gain, self.least_log_gain)
+
+    def _log_inverse_gains(self) -> Tensor | None:
+        if self.log_inverse_gain is None or self.least_log_gain is None:
+            return self.log_inverse_gain
+        return torch.minimum(self.log_inverse_gain, -self.least_log_gain)
 
     def _gain(self, log_gains: Tensor | None, quality: Tensor | None, batch: int) -> Tensor | None:
         """Return factors ``(B, C, 1, 1)``; between levels their logarithm is interpolated."""

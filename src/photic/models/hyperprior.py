@@ -40,6 +40,8 @@ class Hyperprior(TransformCompressor):
                 self.log_inverse_gain[:, means] *= MEANS_STEP
                 self.log_gain.add_(math.log(LATENTS_PER_UNIT * finer))
                 self.log_inverse_gain.sub_(math.log(LATENTS_PER_UNIT * finer))
+            if config.mean_step is not None:
+                self.hold_gains(means, 1 / config.mean_step)
 
 
 @models.register("hyperprior")
@@ -67,8 +69,17 @@ class HyperpriorConfig(TransformConfig):
     """First weights of the transforms: random, as published, or wavelet: Haar wavelet packets of decorrelated colours and their inverse, so
     that training begins with pictures. wavelet is for several quality levels, with decoder balle or bayer_ps."""
 
+    mean_step: Annotated[float | None, Range(gt=0, le=1)] = None
+    """With start=wavelet: largest step that mean colours of blocks are rounded to at any quality level, in parts of the full range (behind
+    companding). Low levels take bits from them first, since losses of structure hardly see them, and dark pictures lose their colours; null
+    lets them."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.mean_step is not None and self.start != "wavelet":
+            raise ConfigError(
+                f"{self.registry_name}.mean_step: with start={self.start} no latents are known to be means; use start=wavelet"
+            )
         if self.widths is not None and (len(self.widths) != self.num_strides - 1 or min(self.widths, default=1) < 1):
             raise ConfigError(
                 f"{self.registry_name}.widths: expected {self.num_strides - 1} numbers of channels, one after each of {self.num_strides} "

@@ -1,13 +1,16 @@
 """The mean-scale hyperprior: its size, its rate by SciPy, integers in its distribution."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from scipy.stats import norm
 
-from photic.core.errors import BitstreamError
+from photic.core.errors import BitstreamError, ConfigError
 from photic.models.codec import gaussian
 from photic.models.codec.hyper_entropy import MeanScaleHyperprior
+from photic.models.codec.wavelet_start import start_as_wavelets
 from photic.models.hyperprior import HyperpriorConfig
 
 NUM, WIDTH = 4, 3
@@ -165,3 +168,31 @@ def test_wavelet_latents_have_the_same_step_in_orthonormal_coefficients_whatever
     step_px = 2**strides / made.log_gain[-1].exp()
     torch.testing.assert_close(step_px, torch.full_like(step_px, 8 / 120))
     torch.testing.assert_close(made.log_inverse_gain, -made.log_gain)
+
+
+def test_means_keep_their_step_at_every_level_whatever_training_does():
+    config = HyperpriorConfig(measurement="rgb", width=8, num_latents=24, num_strides=3, num_qualities=3, start="wavelet")
+    free, held = config.build(), config.replace(mean_step=0.02).build()
+    means = start_as_wavelets(free.encoder, free.decoder)[1]
+    held.load_state_dict(free.state_dict())
+    for network in (free, held):
+        with torch.no_grad():
+            network.log_gain[:2, means] = -1.0
+            network.log_inverse_gain[:2, means] = 1.0
+    light = torch.linspace(0.1, 0.6, 64).expand(1, 3, 64, 64).clone()
+    given = (light, torch.ones(1, 3, 1, 1).expand(1, 3, 64, 64), torch.zeros(1, 2), torch.ones(1, 3))
+    for level in (1.0, 1.5, 2.0, 3.0):
+        quality = torch.tensor([level])
+        top, asked = (held.analysed(*given, torch.tensor([at])) for at in (3.0, level))
+        gain = (asked / top)[0].flatten(1).nanmedian(dim=1).values
+        expected = torch.exp(torch.lerp(torch.tensor(math.log(50.0)), held.log_gain[-1, means], max(0.0, level - 2)))
+        torch.testing.assert_close(gain[means] * held.log_gain[-1, means].exp(), expected, rtol=1e-4, atol=0)
+        torch.testing.assert_close(asked[:, ~means], free.analysed(*given, quality)[:, ~means])
+    assert held.decoding().tensors["log_inverse_gain"][:2, means].exp().allclose(torch.tensor(0.02))
+    held(*given, torch.tensor([1.0])).picture.sum().backward()
+    assert held.log_gain.grad[:, means].eq(0).all() and held.log_gain.grad[0, ~means].ne(0).any()
+
+
+def test_means_are_known_of_wavelets_alone():
+    with pytest.raises(ConfigError, match="mean_step: with start=random no latents are known to be means"):
+        HyperpriorConfig(num_qualities=2, mean_step=0.02)
