@@ -57,6 +57,7 @@ def test_a_whole_page_runs(page: str, run: Run, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.real
+@pytest.mark.timeout(2400)  # ten trainings of a step each, and evaluations on real pictures: seven minutes on two free cores
 @pytest.mark.parametrize("page", pages(real=True))
 def test_what_needs_real_data_runs(page: str, run: Run, tmp_path: Path, real_data: Path) -> None:
     """In a folder beside which the data lie as they do beside the checkout."""
