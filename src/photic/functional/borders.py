@@ -49,9 +49,8 @@ def cropped(picture: Tensor, height: int, width: int) -> Tensor:
     >>> cropped(torch.zeros(1, 3, 48, 48), 33, 40).shape
     torch.Size([1, 3, 33, 40])
     """
-    if (
-        torch.compiler.is_exporting()
-    ):  # of a view, exporters would ask whether it is the whole, and hold the graph to their example's answer
+    # Of a view, exporters would ask whether it is the whole, and hold the graph to their example's answer.
+    if torch.compiler.is_exporting():
         rows, columns = torch.arange(height, device=picture.device), torch.arange(width, device=picture.device)
         return picture.index_select(-2, rows).index_select(-1, columns)
     return picture[..., :height, :width]

@@ -77,16 +77,18 @@ class ReconstructionGraph(nn.Module):
         self, measurement: Tensor, planes: Tensor, noise: Tensor, balance: Tensor, quality: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return pictures, rounded latents and latents before rounding; arguments as for :class:`Compressor`, qualities cut to its."""
-        level = None if quality is None else quality.clamp(1, self.network.num_qualities)
-        return self.network.reconstructed(measurement, planes, noise, balance, level)
+        return self.network.reconstructed(measurement, planes, noise, balance, self._level(quality))
 
     def following(self, *inputs: Tensor, outputs: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Return what it gives for inputs where latents are rounded as in ``outputs``: the same but for the picture."""
         measurement, balance = inputs[0], inputs[3]
-        quality = inputs[4].clamp(1, self.network.num_qualities) if len(inputs) > 4 else None
+        quality = self._level(inputs[4] if len(inputs) > 4 else None)
         _, rounded, analysed = self(*inputs)
         picture = self.network.synthesised(outputs[1], balance, quality)
         return picture[..., : measurement.shape[-2], : measurement.shape[-1]], rounded, analysed
+
+    def _level(self, quality: Tensor | None) -> Tensor | None:
+        return None if quality is None else quality.clamp(1, self.network.num_qualities)
 
 
 class CompressionTask(Task):

@@ -47,7 +47,7 @@ def predict(arguments: list[str]) -> int:
     return _run(_parser("predict").parse_intermixed_args(arguments))
 
 
-def opened(model: str, device: str, *, profiles: Path | None = None, smaller: str | None = None) -> CompressionFiles:
+def opened(model: Path | str, device: str, *, profiles: Path | None = None, smaller: Path | str | None = None) -> CompressionFiles:
     """Load a compressor, ready for files.
 
     Args:
@@ -94,7 +94,7 @@ def _run(given: argparse.Namespace) -> int:
     if model is None:  # whoever names one wants that one
         model = default_for(given.inputs)
         smaller = smaller_than(model)
-    load = partial(opened, str(model), given.device, profiles=given.noise_profiles, smaller=None if smaller is None else str(smaller))
+    load = partial(opened, model, given.device, profiles=given.noise_profiles, smaller=smaller)
     outcome = predict_files("Compressing", load, given)
     if outcome.answers:
         print(_summary(outcome.answers))

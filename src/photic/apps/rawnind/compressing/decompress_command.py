@@ -19,7 +19,7 @@ from photic.apps.rawnind.files.bands import turned_size
 from photic.apps.rawnind.files.developing import Development
 from photic.apps.rawnind.files.reading import MAX_PIXELS
 from photic.apps.rawnind.files.writing import WRITABLE, check_format, write_developed
-from photic.core.errors import BitstreamError, CheckpointError, DataError
+from photic.core.errors import BitstreamError, DataError, PhoticError
 from photic.inference.file_model import Answer
 from photic.inference.predictor import LoadedModel
 from photic.inference.targets import MODEL, Kinds, Target, add_file_options, add_inputs, plan
@@ -114,7 +114,7 @@ class Models:
             self._waiting.remove(path)
             try:
                 model = load_compressor(path, self.device)
-            except CheckpointError as error:  # may be of no concern to this file
+            except PhoticError as error:  # may be of no concern to this file
                 self._damaged.append(str(error))
                 continue
             self._known[model_id(network_of(model)).hex()] = model
